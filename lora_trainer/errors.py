@@ -1,0 +1,73 @@
+"""The errors that a user can mend, each with its exit code.
+
+An error carries a text key and values, not words: the wizard says it in the user's language. Everything
+that is not a UserError is a bug of ours and exits with 1.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class UserError(Exception):
+    """What happened, why and what to do next stand under `key` in wizard/texts, filled with `values`."""
+
+    exit_code: ClassVar[int] = 2
+
+    def __init__(self, key: str, /, **values: Any) -> None:
+        self.key = key
+        self.values = values
+        super().__init__(key, values)
+
+    def __str__(self) -> str:
+        return f"{self.key} {self.values}" if self.values else self.key
+
+
+class UsageError(UserError):
+    """A flag is wrong, or flags contradict each other."""
+
+
+class DecisionNeeded(UsageError):
+    """A decision that nobody made: it needs a terminal or the flag `values['flag']`."""
+
+
+class Cancelled(UserError):
+    """The user chose to cancel."""
+
+    exit_code = 3
+
+
+class DataError(UserError):
+    """The training data can't be used as they are."""
+
+    exit_code = 4
+
+
+class OllamaError(UserError):
+    """Ollama can't be reached, or refuses."""
+
+    exit_code = 5
+
+
+class BaseModelError(UserError):
+    """The base model is not available or not supported."""
+
+    exit_code = 6
+
+
+class ResourceError(UserError):
+    """Not enough disk, memory or device memory."""
+
+    exit_code = 7
+
+
+class ConversionError(UserError):
+    """The GGUF could not be written, or does not prove right."""
+
+    exit_code = 8
+
+
+class Interrupted(UserError):
+    """Ctrl-C or SIGTERM; the message says how to go on."""
+
+    exit_code = 130
