@@ -1,0 +1,159 @@
+"""Request: all that a run can be asked for. Flags and answers fill the same fields."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from lora_trainer.errors import UsageError
+from lora_trainer.plan import TrainPlan
+from pipeline.flags import FLAGS
+
+PLAN_NUMBERS = (
+    "epochs",
+    "learning_rate",
+    "lora_rank",
+    "lora_alpha",
+    "lora_dropout",
+    "batch_size",
+    "max_length",
+    "seed",
+)
+"""The fields of a TrainPlan that a flag can set to a number."""
+
+CONTRADICTIONS = (
+    ("force", "continue_train"),
+    ("system", "no_system"),
+    ("resume", "restart"),
+    ("add_epochs", "epochs"),
+    ("no_register", "register_only"),
+    ("no_backup", "keep_backups"),
+    ("history", "rollback"),
+    ("history", "verify"),
+    ("history", "register_only"),
+    ("rollback", "verify"),
+    ("rollback", "register_only"),
+    ("verify", "register_only"),
+    ("dry_run", "rollback"),
+    ("dry_run", "verify"),
+    ("dry_run", "register_only"),
+)
+"""Pairs of flags of which at most one can be meant."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One field per flag; None or False is "not given". Raises UsageError where flags contradict each other."""
+
+    ollama_name: str | None = None
+    base_model: str | None = None
+    data_dir: Path = Path("data")
+    train_file: Path | None = None
+    val_file: Path | None = None
+    skip_bad_rows: bool = False
+    system: str | None = None
+    no_system: bool = False
+    on_exists: str | None = None
+    continue_train: bool = False
+    force: bool = False
+    strategy: str | None = None
+    add_epochs: float | None = None
+    resume: bool = False
+    restart: bool = False
+    epochs: float | None = None
+    learning_rate: float | None = None
+    lora_rank: int | None = None
+    lora_alpha: float | None = None
+    lora_dropout: float | None = None
+    batch_size: int | None = None
+    max_length: int | None = None
+    seed: int | None = None
+    early_stop: bool = False
+    quantize: str | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    repeat_penalty: float | None = None
+    num_ctx: int | None = None
+    keep_chat_template: bool = False
+    keep_gguf: bool = False
+    llama_cpp: Path | None = None
+    no_register: bool = False
+    register_only: bool = False
+    no_backup: bool = False
+    keep_backups: int | None = None
+    history: bool = False
+    rollback: bool = False
+    verify: bool = False
+    yes: bool = False
+    dry_run: bool = False
+    json: bool = False
+    lang: str | None = None
+    debug: bool = False
+
+    def __post_init__(self) -> None:
+        for first, second in CONTRADICTIONS:
+            if self._given(first) and self._given(second):
+                raise UsageError("error.flag.contradiction", first=f"--{first}", second=f"--{second}")
+        for flag in FLAGS:
+            value = getattr(self, flag.name)
+            if value is None:
+                continue
+            if flag.choices and value not in flag.choices:
+                choices = ", ".join(flag.choices)
+                raise UsageError("error.flag.choice", flag=f"--{flag.name}", value=value, choices=choices)
+            if flag.low is not None and flag.high is not None and not flag.low <= value <= flag.high:
+                raise UsageError("error.flag.range", flag=f"--{flag.name}", value=value, low=flag.low, high=flag.high)
+        TrainPlan(**self.plan_numbers())
+        self._check_exists_choice()
+
+    def _given(self, name: str) -> bool:
+        value = getattr(self, name)
+        return value is not None and value is not False
+
+    def _check_exists_choice(self) -> None:
+        wanted = [("--force", "overwrite")] if self.force else []
+        for name in ("continue_train", "strategy", "add_epochs"):
+            if self._given(name):
+                wanted.append((f"--{name}", "continue"))
+        if self.on_exists not in (None, "ask"):
+            wanted.append((f"--on_exists {self.on_exists}", str(self.on_exists)))
+        for (first, one), (second, other) in pairwise(wanted):
+            if one != other:
+                raise UsageError("error.flag.contradiction", first=first, second=second)
+        if self.add_epochs is not None and self.strategy not in (None, "incremental"):
+            raise UsageError("error.flag.contradiction", first="--add_epochs", second=f"--strategy {self.strategy}")
+
+    def plan_numbers(self) -> dict[str, Any]:
+        """The numbers of a TrainPlan that were given by flags."""
+        return {name: getattr(self, name) for name in PLAN_NUMBERS if getattr(self, name) is not None}
+
+    @property
+    def exists_choice(self) -> str | None:
+        """What to do with an existing model: continue, overwrite, skip or cancel; None where that is to be asked."""
+        if self.force:
+            return "overwrite"
+        if self.wants_continuation:
+            return "continue"
+        return None if self.on_exists == "ask" else self.on_exists
+
+    @property
+    def wants_continuation(self) -> bool:
+        """Whether flags were given that make sense for an existing model only (beyond `--on_exists continue`)."""
+        return self.continue_train or self.strategy is not None or self.add_epochs is not None
+
+    @property
+    def strategy_choice(self) -> str | None:
+        """The strategy that the flags name or imply; None where it is to be asked."""
+        if self.strategy is not None:
+            return self.strategy
+        if self.add_epochs is not None:
+            return "incremental"
+        return "custom" if self.plan_numbers().keys() & {"epochs", "learning_rate", "lora_rank"} else None
+
+    @property
+    def backups(self) -> int:
+        """How many backup tags a name keeps."""
+        return 0 if self.no_backup else 1 if self.keep_backups is None else self.keep_backups
