@@ -90,7 +90,6 @@ def suggestions(name: str, record: TrainPlan | None, dialogues: int) -> dict[str
 
 def plan_for(
     request: Request,
-    strategy: str | None,
     record: TrainPlan | None,
     answers: Mapping[str, float],
     dialogues: int,
@@ -98,9 +97,9 @@ def plan_for(
 ) -> TrainPlan:
     """The numbers of the run, each with its source: a flag before an answer before the record before the default.
 
-    `strategy` is None for a new model (`record` is then None too). `answers` are numbers by name, `add_epochs` among
-    them; `answered` is their source ("strategy" where they are its suggestions, accepted by `--yes`). Raises
-    UsageError where a number is out of range.
+    `record` is the plan of the published model that is continued, None for a new model or an unknown one. `answers`
+    are numbers by name, `add_epochs` among them; `answered` is their source ("strategy" where they are suggestions,
+    accepted by `--yes`). Raises UsageError where a number is out of range.
     """
     values: dict[str, Any] = {"batch_size": default_batch_size(dialogues)}
     sources = {f.name: "default" for f in fields(TrainPlan) if f.name != "sources"}
