@@ -67,6 +67,8 @@ class ChatFormat:
     """Before everything else when there is none; a default system prompt stands here."""
     system_place: Literal["own", "first_user", "last_user"]
     """Own turn before the others, or inside the first or the last user turn, before its content."""
+    system_before: str
+    """Between `user_before` and a system prompt that stands in a user turn; "" where it has its own."""
     system_after: str
     """Between the system prompt and what follows it."""
     user_before: str
@@ -101,7 +103,7 @@ class ChatFormat:
             if message["role"] == "user":
                 parts.append(self.user_before)
                 if system and place == [i]:
-                    parts += [system, self.system_after]
+                    parts += [self.system_before, system, self.system_after]
                 parts += [message["content"], self.user_after]
             else:
                 parts += [self.assistant_before, message["content"], self.assistant_after]
@@ -158,38 +160,34 @@ def find_chat_format(
     opening_without_system = plain[: plain.index(u1)]
     generation_prompt = prompt_end[len(user_after) :] + ask.closing_of_thought(prompt_end)
 
-    system_place: Literal["own", "first_user", "last_user"] = "first_user"
-    system_after, opening = "\n\n", None
+    # Where a family has no place for a system prompt, it goes to the first user turn.
+    place: Literal["own", "first_user", "last_user"] = "first_user"
+    opening, system_before, system_after = opening_without_system, "", "\n\n"
     if ask.knows_system:
         with_system = ask(_turns(u1, a1, u2, a2, u3, system=_SYSTEM))
         before = with_system[: with_system.index(_SYSTEM)]
         if u1 in before:
-            system_place, system_after = "last_user", _between(with_system, _SYSTEM, u3)
-            opening = before[: before.index(u1)]
+            place, opening, lead = "last_user", before[: before.index(u1)], _between(with_system, a2, _SYSTEM)
+            system_before, system_after = lead[len(a1_to_u2) :], _between(with_system, _SYSTEM, u3)
+        elif before.startswith(opening_without_system):
+            system_before, system_after = before[len(opening) :], _between(with_system, _SYSTEM, u1)
         else:
-            system_after = _between(with_system, _SYSTEM, u1)
-            if user_before and before.endswith(user_before) and not system_after.endswith(user_before):
-                opening = before
-            else:
-                system_place, opening = "own", before
-    own = system_place == "own"
+            place, opening, system_after = "own", before, _between(with_system, _SYSTEM, u1)
+
     # A first user turn may be written otherwise than a later one: what they don't share goes to what stands before.
-    heads = [opening_without_system, system_after if own else opening if opening is not None else opening_without_system]
-    shared = _common_suffix(user_before, *heads)
-    assistant_after, user_before = a1_to_u2[: len(a1_to_u2) - len(shared)], shared
-    cut = len(user_before)
-    opening_without_system = _drop_end(opening_without_system, cut)
-    if opening is None:
-        opening = opening_without_system
-    elif own:
-        system_after = _drop_end(system_after, cut)
+    shared = _common_suffix(user_before, opening_without_system, system_after if place == "own" else opening)
+    assistant_after, user_before = _drop_end(a1_to_u2, shared), shared
+    opening_without_system = _drop_end(opening_without_system, shared)
+    if place == "own":
+        system_after = _drop_end(system_after, shared)
     else:
-        opening = _drop_end(opening, cut)
+        opening = _drop_end(opening, shared)
 
     found = ChatFormat(
         opening=opening,
         opening_without_system=opening_without_system,
-        system_place=system_place,
+        system_place=place,
+        system_before=system_before,
         system_after=system_after,
         user_before=user_before,
         user_after=user_after,
@@ -269,7 +267,6 @@ class Template:
         if not opened:
             return ""
         bracket, name, end = opened.groups()
-        closing = f"\n{bracket}/{name}{end}\n\n"
         try:
             answer = {"role": "assistant", "content": _MARKS[1], "reasoning_content": _REASONING}
             shown = self._run([{"role": "user", "content": _MARKS[0]}, answer], False)
@@ -277,8 +274,8 @@ class Template:
             shown = ""
         asked = _between(shown, _REASONING, _MARKS[1]) if _REASONING in shown and _MARKS[1] in shown else ""
         if f"/{name}" in asked:
-            closing = asked
-        return closing if opened.group().endswith("\n") else "\n" + closing
+            return asked
+        return ("" if opened.group().endswith("\n") else "\n") + f"\n{bracket}/{name}{end}\n\n"
 
     def _run(self, messages: Sequence[Mapping[str, Any]], add_generation_prompt: bool) -> str:
         variables = {"tools": None, "documents": None, **THINKING_OFF, **self._variables}
@@ -373,7 +370,7 @@ def _common_suffix(*texts: str) -> str:
     return os.path.commonprefix([text[::-1] for text in texts])[::-1]
 
 
-def _drop_end(text: str, count: int) -> str:
-    return text[: len(text) - count]
+def _drop_end(text: str, end: str) -> str:
+    return text[: len(text) - len(end)]
 
 

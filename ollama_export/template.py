@@ -30,7 +30,7 @@ def ollama_template(chat_format: ChatFormat) -> str:
     own = f.system_place == "own"
     opening = _go(f.opening) + ("{{ .System }}" + _go(f.system_after) if own else "")
     head = _go(f.printed_bos) + _either("{{ if .System }}", opening, _go(f.opening_without_system))
-    system = "{{ $.System }}" + _go(f.system_after)
+    system = f"{_go(f.system_before)}{{{{ $.System }}}}{_go(f.system_after)}"
     user = f"{_go(f.user_before)}%s{{{{ .Content }}}}{_go(f.user_after)}"
     if own:
         user %= ""
@@ -53,7 +53,7 @@ def gguf_chat_template(chat_format: ChatFormat) -> str:
     head = f"{{% set system = {first}['content'] if {first}['role'] == 'system' else '' %}}" + _jinja(f.printed_bos)
     opening = _jinja(f.opening) + ("{{ system }}" + _jinja(f.system_after) if own else "")
     head += _either("{% if system %}", opening, _jinja(f.opening_without_system), "{% else %}", "{% endif %}")
-    system = "{{ system }}" + _jinja(f.system_after)
+    system = f"{_jinja(f.system_before)}{{{{ system }}}}{_jinja(f.system_after)}"
     user = f"{_jinja(f.user_before)}%s{{{{ m['content'] }}}}{_jinja(f.user_after)}"
     if own:
         user %= ""
