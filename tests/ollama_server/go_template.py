@@ -19,7 +19,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-SOURCES = [Path(__file__).with_name(name) for name in ("render.go", "values.go")]
+SOURCES = [Path(__file__).with_name(name) for name in ("render.go", "values.go", "thinking.go")]
 
 
 class GoTemplateError(Exception):
@@ -91,6 +91,10 @@ class GoRenderer:
         answer = self.ask({"template": template, "parse_only": True})
         _text(answer)
         return list(answer["vars"])
+
+    def thinking_tags(self, template: str) -> list[str]:
+        """The texts before and after `.Thinking`, or nothing."""
+        return list(self.ask({"template": template, "parse_only": True}).get("thinking_tags", ()))
 
     def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
         return self.ask_many([request])[0]

@@ -31,8 +31,10 @@ type request struct {
 }
 
 type answer struct {
-	Text  string   `json:"text"`
-	Vars  []string `json:"vars"`
+	Text string   `json:"text"`
+	Vars []string `json:"vars"`
+	// Tags are the texts around `.Thinking` in a range over .Messages, if there are any.
+	Tags  []string `json:"thinking_tags,omitempty"`
 	Error string   `json:"error,omitempty"`
 	Stage string   `json:"stage,omitempty"`
 }
@@ -273,7 +275,7 @@ func handle(line []byte) (result answer) {
 		return answer{Error: err.Error(), Stage: "parse"}
 	}
 	if r.ParseOnly {
-		return answer{Vars: vars}
+		return answer{Vars: vars, Tags: thinkingTags(parsed)}
 	}
 	text, err := execute(parsed, vars, &r)
 	if err != nil {
