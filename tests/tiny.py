@@ -84,11 +84,11 @@ TOKENIZERS: dict[str, tuple[str, list[str], str | None, str, str, str, str]] = {
               "<|begin_of_text|>", "<|eot_id|>", "<|end_of_text|>", "PreTrainedTokenizerFast", LLAMA3),
     "mistral": ("bpe", ["<unk>", "<s>", "</s>", "[INST]", "[/INST]", "<pad>"], "<s>", "</s>", "<pad>",
                 "PreTrainedTokenizerFast", MISTRAL),
-    "gemma2": ("sentencepiece", ["<start_of_turn>", "<end_of_turn>"], "<bos>", "<eos>", "<pad>",
+    "gemma2": ("sentencepiece", ["<mask>", "<start_of_turn>", "<end_of_turn>"], "<bos>", "<eos>", "<pad>",
                "GemmaTokenizer", GEMMA2),
-    "gemma3": ("sentencepiece", ["<start_of_turn>", "<end_of_turn>"], "<bos>", "<eos>", "<pad>",
+    "gemma3": ("sentencepiece", ["<mask>", "<start_of_turn>", "<end_of_turn>"], "<bos>", "<eos>", "<pad>",
                "GemmaTokenizer", GEMMA3),
-    "phi3": ("sentencepiece", ["<|system|>", "<|user|>", "<|assistant|>", "<|end|>"], "<s>", "<|endoftext|>",
+    "phi3": ("sentencepiece", ["</s>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>"], "<s>", "<|endoftext|>",
              "<|endoftext|>", "LlamaTokenizer", PHI3),
 }  # fmt: skip
 
@@ -164,7 +164,8 @@ def _write_tokenizer(folder: Path, family: str) -> dict[str, int]:
         "chat_template": template,
         "added_tokens_decoder": {
             str(tokenizer.token_to_id(text)): {"content": text, "special": True}
-            | dict.fromkeys(("lstrip", "rstrip", "normalized", "single_word"), False)
+            | dict.fromkeys(("lstrip", "normalized", "single_word"), False)
+            | {"rstrip": _strips(family, text)}
             for text in _added(kind, special, bos, eos, pad)
         },
     }
@@ -252,8 +253,18 @@ def _sentencepiece(folder: Path, family: str, special: list[str]) -> Any:
         tokenizer.pre_tokenizer = pre_tokenizers.Split(pattern=" ", behavior="merged_with_previous", invert=False)
         tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
     added = _added("sentencepiece", special, bos, eos, pad)
-    tokenizer.add_special_tokens([AddedToken(text, normalized=False, special=True) for text in added])
+    tokenizer.add_special_tokens(
+        [AddedToken(text, normalized=False, special=True, rstrip=_strips(family, text)) for text in added]
+    )
     return tokenizer
+
+
+def _strips(family: str, text: str) -> bool:
+    """Phi-3's own oddity: its turn tokens swallow the white space behind them.
+
+    llama.cpp does the same if the GGUF's general.name contains "phi3" or "phi-3".
+    """
+    return family == "phi3" and text not in ("<unk>", "<s>", "<|endoftext|>")
 
 
 if __name__ == "__main__":
