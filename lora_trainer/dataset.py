@@ -21,7 +21,7 @@ from lora_trainer.errors import DataError
 SPLIT_FROM_ROWS = 20
 """Rows from which on a validation part is split off where there is no val.jsonl."""
 SPLIT_SHARE, SPLIT_LEAST, SPLIT_MOST = 0.1, 2, 100
-_LISTED = 10
+_LISTED = 5
 """Line numbers and groups that a note names before it ends in an ellipsis."""
 
 

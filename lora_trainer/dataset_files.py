@@ -76,9 +76,9 @@ def _encoding_fault(path: Path, data: bytes) -> Fault | None:
             found = "GBK", "gb18030"
         else:
             found = "Windows-1252", "cp1252"
-    old, new = _names(path)
-    command = f"open({new!r}, 'w', encoding='utf-8').write(open({old!r}, encoding={found[1]!r}).read())"
-    return 0, "data.fault.encoding", {"encoding": found[0], "command": f'python -c "{command}"', "fixed": new}
+    old, new, twin = _names(path)
+    command = f"open({new}, 'w', encoding='utf-8').write(open({old}, encoding={found[1]!r}).read())"
+    return 0, "data.fault.encoding", {"encoding": found[0], "command": f'python -c "{command}"', "fixed": twin}
 
 
 def _layout_fault(path: Path, data: bytes) -> Fault | None:
@@ -103,20 +103,23 @@ def _layout_fault(path: Path, data: bytes) -> Fault | None:
     except (ValueError, RecursionError):
         return None
     if isinstance(value, list) and not text[end:].strip():
-        old, new = _names(path)
+        old, new, twin = _names(path)
         command = (
-            f"import json; rows = json.load(open({old!r}, encoding='utf-8-sig')); open({new!r}, 'w', encoding='utf-8')"
+            f"import json; rows = json.load(open({old}, encoding='utf-8-sig')); open({new}, 'w', encoding='utf-8')"
             ".writelines(json.dumps(row, ensure_ascii=False) + '\\n' for row in rows)"
         )
-        return 0, "data.fault.array", {"rows": len(value), "command": f'python -c "{command}"', "fixed": new}
+        return 0, "data.fault.array", {"rows": len(value), "command": f'python -c "{command}"', "fixed": twin}
     if isinstance(value, dict) and "\n" in text[begin:end]:
         line = text.count("\n", 0, begin) + 1
         return line, "data.fault.spread", {"last": line + text.count("\n", begin, end)}
     return None
 
 
-def _names(path: Path) -> tuple[str, str]:
-    return path.as_posix(), path.with_suffix(".fixed.jsonl").as_posix()
+def _names(path: Path) -> tuple[str, str, str]:
+    """The file and its mended twin as Python literals for a command in double quotes, and the twin's plain name."""
+    twin = path.with_suffix(".fixed.jsonl").as_posix()
+    old, new = ("'" + name.replace("\\", "\\\\").replace("'", "\\'") + "'" for name in (path.as_posix(), twin))
+    return old, new, twin
 
 
 def _is(data: bytes, codec: str) -> bool:

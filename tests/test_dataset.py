@@ -138,7 +138,7 @@ def test_openai_content_parts_of_text_are_joined_and_pictures_are_a_fault(tmp_pa
 @pytest.mark.parametrize("indent", [None, 0, 2])
 def test_a_json_array_is_one_finding_whose_command_mends_the_file(tmp_path: Path, indent: int | None) -> None:
     rows = [chat(f"问{i}", "答") for i in range(3)]
-    folder = tmp_path / "my 数据"
+    folder = tmp_path / "it's my 数据"
     folder.mkdir()
     dataset = load(folder, json.dumps(rows, ensure_ascii=False, indent=indent).encode())
     (finding,) = dataset.findings
