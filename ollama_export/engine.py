@@ -1,0 +1,163 @@
+"""llama.cpp in this process: loads a GGUF, answers, and shows what it makes of a prompt."""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from lora_trainer.errors import ConversionError
+from ollama_export.gguf_format import read_head
+
+SILENT = -1
+"""Below every level at which llama.cpp's server writes to stderr."""
+
+LOAD_ALOUD = """
+import sys, xllamacpp
+params = xllamacpp.CommonParams()
+params.model.path, params.n_ctx, params.fit_params, params.warmup = sys.argv[1], 256, False, False
+xllamacpp.Server(params)
+"""
+
+
+@dataclass(frozen=True)
+class Completion:
+    """An answer: its text without the token that ended it, and the ids of the tokens that were generated."""
+
+    text: str
+    tokens: list[int]
+    stopped: bool
+    """Ended by itself (end of turn or a stop text), not by the length allowed."""
+    prompt_tokens: int
+
+
+class Engine:
+    """A loaded GGUF; a context manager, `close` gives the memory back. Raises ConversionError when it doesn't load.
+
+    xllamacpp runs llama.cpp's server within this process, on a port of the loopback interface that the system chooses.
+    """
+
+    def __init__(self, gguf: Path, *, context: int = 2048, threads: int | None = None) -> None:
+        import requests
+        import xllamacpp
+
+        head = read_head(gguf)
+        self.vocabulary = len(head.get("tokenizer.ggml.tokens", []))
+        params = xllamacpp.CommonParams()
+        params.model.path = str(gguf)
+        params.n_ctx = context
+        params.n_parallel = 1
+        params.cpuparams.n_threads = threads or max(1, (os.cpu_count() or 2) // 2)
+        params.verbosity = SILENT
+        params.fit_params = False
+        params.warmup = False
+        params.cache_ram_mib = 0
+        params.ui = False
+        try:
+            self._server: Any = xllamacpp.Server(params)
+        except Exception as error:  # whatever the binding raises, it did not load
+            raise ConversionError("error.engine.load", path=str(gguf), reason=_reason(gguf)) from error
+        self._address: str = self._server.listening_address
+        self._session = requests.Session()
+        self._session.trust_env = False  # no proxy between us and ourselves
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Unload the model."""
+        self._session.close()
+        self._server = None
+
+    def tokenize(self, text: str, add_special: bool, parse_special: bool = True) -> list[int]:
+        """Token ids of `text`; `add_special` adds BOS as the tokenizer does, `parse_special` reads special tokens."""
+        asked = {"content": text, "add_special": add_special, "parse_special": parse_special}
+        return list(self._post("/tokenize", asked)["tokens"])
+
+    def apply_template(self, messages: list[dict[str, str]]) -> str:
+        """The prompt that the GGUF's own chat template makes of `messages`, generation prompt included."""
+        return str(self._post("/apply-template", {"messages": messages})["prompt"])
+
+    def complete(
+        self,
+        prompt: str | Sequence[int],
+        *,
+        max_tokens: int,
+        temperature: float = 0.0,
+        top_k: int = 40,
+        top_p: float = 0.95,
+        repeat_penalty: float = 1.0,
+        seed: int = 0,
+        stop: Sequence[str] = (),
+    ) -> Completion:
+        """Go on with `prompt`: token ids, or text that is tokenized with special tokens (BOS where it is added)."""
+        answer = self._post(
+            "/completion",
+            {
+                "prompt": prompt if isinstance(prompt, str) else list(prompt),
+                "n_predict": max_tokens,
+                "temperature": temperature,
+                "top_k": top_k,
+                "top_p": top_p,
+                "min_p": 0.0,
+                "repeat_penalty": repeat_penalty,
+                "seed": seed,
+                "stop": list(stop),
+                "cache_prompt": False,
+                "return_tokens": True,
+            },
+        )
+        ended = answer["stop_type"] in ("eos", "word")
+        return Completion(answer["content"], answer["tokens"], ended, answer["tokens_evaluated"])
+
+    def chat(self, messages: list[dict[str, str]], *, max_tokens: int = 512, **options: Any) -> Completion:
+        """The answer to `messages`, by the GGUF's own chat template; options as in `complete`."""
+        prompt = self.apply_template(messages)
+        ids = self.tokenize(prompt, add_special=False)
+        bos = self.tokenize("", add_special=True)
+        # a template that writes the BOS text itself doesn't get a second one
+        return self.complete(ids if ids[: len(bos)] == bos else bos + ids, max_tokens=max_tokens, **options)
+
+    def logprobs(self, prompt: str | Sequence[int]) -> list[float]:
+        """Natural log of the next token's probability for every id of the vocabulary, at temperature 1."""
+        answer = self._post(
+            "/completion",
+            {
+                "prompt": prompt if isinstance(prompt, str) else list(prompt),
+                "n_predict": 1,
+                "temperature": 0.0,
+                "n_probs": self.vocabulary,
+                "cache_prompt": False,
+            },
+        )
+        found = [-math.inf] * self.vocabulary
+        for entry in answer["completion_probabilities"][0]["top_logprobs"]:
+            found[entry["id"]] = entry["logprob"]
+        return found
+
+    def _post(self, path: str, asked: dict[str, Any]) -> dict[str, Any]:
+        response = self._session.post(self._address + path, json=asked)
+        answer = response.json()
+        if response.status_code != 200:
+            reason = answer.get("error", {}).get("message", response.text)
+            raise ConversionError("error.engine.refused", reason=reason)
+        return dict(answer)
+
+
+def _reason(gguf: Path) -> str:
+    """Why `gguf` doesn't load: llama.cpp says it on stderr only, so another process tries it once more."""
+    asked = [sys.executable, "-P", "-c", LOAD_ALOUD, str(gguf)]
+    said = subprocess.run(asked, capture_output=True, check=False).stderr.decode("utf-8", "replace")
+    lines = [line.strip() for line in said.splitlines() if "error" in line.lower()]
+    return lines[0] if lines else said.strip()[-300:]
