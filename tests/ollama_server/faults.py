@@ -1,0 +1,70 @@
+"""Misfortunes on demand: the server dies, the disk is full, an answer takes its time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+
+from .errors import ApiError
+
+
+class Death(Exception):
+    """The server is to die now: no answer, and none to later requests."""
+
+
+@dataclass
+class Fault:
+    kind: str
+    """"die" (before the request is worked on), "die_after" (worked on, not answered), "die_during" (in the middle of an
+    upload's body or after the first line of a stream), "full" (no space left on device) or "slow"."""
+    path: str
+    """The beginning of the request's path."""
+    at: int = 1
+    """The n-th matching request from now; 0 is every one."""
+    method: str = ""
+    seconds: float = 0.0
+    seen: int = 0
+
+
+class Faults:
+    def __init__(self) -> None:
+        self._faults: list[Fault] = []
+        self._lock = threading.Lock()
+
+    def add(self, kind: str, path: str, at: int = 1, *, method: str = "", seconds: float = 0.0) -> None:
+        if kind not in ("die", "die_after", "die_during", "full", "slow"):
+            raise ValueError(f"unknown fault: {kind}")
+        with self._lock:
+            self._faults.append(Fault(kind, path, at, method, seconds))
+
+    def parse(self, text: str) -> None:
+        """`kind:path[:at[:seconds]]`, several with commas: `die:/api/copy:2,slow:/api/create:0:1.5`."""
+        for part in filter(None, text.split(",")):
+            kind, path, *rest = part.split(":")
+            seconds = float(rest[1]) if len(rest) > 1 else 0.0
+            self.add(kind, path, int(rest[0]) if rest else 1, seconds=seconds)
+
+    def clear(self) -> None:
+        with self._lock:
+            self._faults.clear()
+
+    def due(self, method: str, path: str) -> set[str]:
+        """Counts a request; the kinds of fault that befall it. Waits and raises Death by itself."""
+        found = []
+        with self._lock:
+            for fault in self._faults:
+                if path.startswith(fault.path) and fault.method in ("", method):
+                    fault.seen += 1
+                    if fault.at in (0, fault.seen):
+                        found.append(fault)
+        for fault in found:
+            time.sleep(fault.seconds)
+        kinds = {fault.kind for fault in found}
+        if "die" in kinds:
+            raise Death
+        return kinds
+
+
+def disk_full(path: object) -> ApiError:
+    return ApiError(f"write {path}: no space left on device", 500)
