@@ -77,7 +77,7 @@ def _list_of_turns(row: Row, value: Any, name: str) -> Iterator[Turn]:
         role, roles = turn[role_key], ROLE_KEYS[role_key]
         if not isinstance(role, str) or role not in roles:
             row.fault("unknown_role", where=where, role=shown(role), right=" / ".join(roles))
-            continue
+            role = next(iter(roles))  # any: only the content is looked at now
         yield Turn(where, roles[role], turn[CONTENT_KEYS[role_key]])
 
 

@@ -127,6 +127,11 @@ def test_two_faults_of_one_row_are_both_told_and_one_kind_names_all_its_places(t
     assert found["data.fault.user_last"]["where"] == "messages #3"
 
 
+def test_an_unknown_role_does_not_hide_its_turns_empty_content(tmp_path: Path) -> None:
+    dataset = load(tmp_path, lines(turns(("user", "a"), ("bot", ""))))
+    assert kinds(dataset) == [(1, "unknown_role"), (1, "empty")]
+
+
 def test_openai_content_parts_of_text_are_joined_and_pictures_are_a_fault(tmp_path: Path) -> None:
     parts = [{"type": "text", "text": "Hello "}, {"type": "text", "text": "there"}]
     dataset = load(tmp_path, lines(turns(("user", parts), ("assistant", "a"))))
