@@ -105,34 +105,40 @@ and try again."
 }
 
 make_venv() { # with the torch that the chosen Python has, if it is new enough
-  local found age version folder
-  local options=(--clear)
+  local found age='' version='' folder=''
   find_python
   say "🔧 用 $("${python[@]}" -V 2>&1) 建立虚拟环境 .venv ……" "🔧 Making .venv with $("${python[@]}" -V 2>&1) ..." >&2
+  "${python[@]}" -m venv --clear "$here/.venv" || fail 2 "虚拟环境没有建成，原因见上。" "The environment could not be made; the reason stands above."
+  find_venv_python
   found=$("${python[@]}" -c '
 import pathlib, torch
 print("old" if tuple(map(int, torch.__version__.split(".")[:2])) < (2, 6) else "fits")
 print(torch.__version__)
-print(pathlib.Path(torch.__file__).resolve().parent.parent)' 2>/dev/null) || found=
-  { read -r age && read -r version && IFS= read -r folder; } <<<"$found" || age=
-  case $age in
-    fits) options=(--clear --system-site-packages) ;;
-    old) say "已有的 torch $version 太旧（需要 2.6 以上），在 .venv 里另装一个，原来的不动。" \
-      "The torch $version that is there is too old (2.6 or newer is needed): .venv gets its own, yours is left alone." >&2 ;;
-  esac
-  "${python[@]}" -m venv "${options[@]}" "$here/.venv" || fail 2 "虚拟环境没有建成，原因见上。" "The environment could not be made; the reason stands above."
-  find_venv_python
-  cp "$here/constraints.txt" "$here/.venv/constraints.txt"
-  if [ "$age" = fits ]; then
-    say "沿用已有的 torch $version。" "Using the torch $version that is there." >&2
-    { grep -v '^torch==' "$here/constraints.txt" || true; printf 'torch==%s\n' "$version"; } >"$here/.venv/constraints.txt"
-    # A Python that is itself a virtual environment doesn't count as "system" for venv.
-    "$venv_python" - "$folder" <<'END'
-import importlib.util, pathlib, sys, sysconfig
-if importlib.util.find_spec("torch") is None:
-    pathlib.Path(sysconfig.get_path("purelib"), "chosen_python.pth").write_text(sys.argv[1] + "\n", encoding="utf-8")
-END
+print(pathlib.Path(torch.__file__).resolve().parent.parent)' 2>/dev/null) || return 0
+  { read -r age && read -r version && IFS= read -r folder; } <<<"$found"
+  if [ "$age" = old ]; then
+    say "已有的 torch $version 太旧（需要 2.6 以上），在 .venv 里另装一个，原来的不动。" \
+      "The torch $version that is there is too old (2.6 or newer is needed): .venv gets its own, yours is left alone." >&2
+    return
   fi
+  say "沿用已有的 torch $version。" "Using the torch $version that is there." >&2
+  # Not --system-site-packages: it would not see the packages of a Python that is itself a virtual environment.
+  "$venv_python" - "$folder" <<'END'
+import pathlib, sys, sysconfig
+pathlib.Path(sysconfig.get_path("purelib"), "chosen_python.pth").write_text(sys.argv[1] + "\n", encoding="utf-8")
+END
+}
+
+write_constraints() { # the pins, but a torch from outside .venv stays as it is
+  "$venv_python" - "$here" <<'END'
+import importlib.metadata, pathlib, sys
+house = pathlib.Path(sys.argv[1])
+lines = (house / "constraints.txt").read_text(encoding="utf-8").splitlines()
+for torch in importlib.metadata.distributions(name="torch"):
+    if not pathlib.Path(torch.locate_file("")).is_relative_to(sys.prefix):
+        lines = [line for line in lines if not line.startswith("torch==")] + [f"torch=={torch.version}"]
+(house / ".venv" / "constraints.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+END
 }
 
 find_venv_python() {
@@ -174,6 +180,7 @@ environment() { # run | test: sets venv_python
   say "📦 安装依赖（第一次要下载几百 MB 到几 GB，请稍等）……" "📦 Installing (the first time some hundred MB to a few GB are downloaded) ..." >&2
   rm -f "$stamp"
   : >"$here/.venv/unfinished"
+  write_constraints
   if [ -n "${TORCH_INDEX_URL:-}" ] && ! "$venv_python" -c 'import torch' >/dev/null 2>&1; then
     install --no-deps --index-url "$TORCH_INDEX_URL" torch
   fi

@@ -1,0 +1,452 @@
+"""quick_start.sh by real bash, real keys and a real pip, from a folder with spaces and Chinese in its name."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import zipfile
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pexpect
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+KEEP = ("PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH", "SYSTEMROOT")
+TOOLS = ("bash", "dirname", "readlink", "cat", "rm", "cp", "grep", "awk")
+
+
+def environment(**more: str | Path) -> dict[str, str]:
+    """A shell's environment with nothing of ours or pip's in it."""
+    plain = {name: os.environ[name] for name in KEEP if name in os.environ}
+    return plain | {"LANG": "C.UTF-8", "PIP_CONFIG_FILE": os.devnull} | {k: str(v) for k, v in more.items()}
+
+
+def run(script: Path, *arguments: str, cwd: Path | None = None, **more: str | Path) -> subprocess.CompletedProcess[str]:
+    """The script without a terminal, as continuous integration runs it."""
+    return subprocess.run(
+        ["bash", str(script), *arguments],
+        cwd=cwd or "/",
+        env=environment(**more),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=300,
+        check=False,
+    )
+
+
+def wheel(
+    folder: Path, name: str, version: str = "1.0", requires: str = "", extra: dict[str, str] | None = None
+) -> Path:
+    """A package of one line, with all that pip asks of a wheel."""
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{name}-{version}-py3-none-any.whl"
+    info = f"{name}-{version}.dist-info"
+    head = "Metadata-Version: 2.1\nName: {}\nVersion: {}\n{}"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr(f"{name}/__init__.py", f"__version__ = {version!r}\n")
+        file.writestr(f"{info}/METADATA", head.format(name, version, requires and f"Requires-Dist: {requires}\n"))
+        file.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        file.writestr(f"{info}/RECORD", "")
+        for inner, text in (extra or {}).items():
+            file.writestr(inner, text)
+    return path
+
+
+@pytest.fixture
+def small_house(tmp_path: Path) -> Path:
+    """The script with requirements that are installed in a second."""
+    house = tmp_path / "我的 模型 $HOME 'x'"
+    house.mkdir()
+    shutil.copy(ROOT / "quick_start.sh", house)
+    (house / "requirements.txt").write_text("torch>=2.6\nbiscuit\n", encoding="utf-8")
+    (house / "requirements-nodeps.txt").write_text("parrot\n", encoding="utf-8")
+    (house / "constraints.txt").write_text("torch==2.13.0\nbiscuit==1.0\n", encoding="utf-8")
+    wheel(tmp_path / "wheels", "biscuit")
+    wheel(tmp_path / "wheels", "biscuit", "2.0")
+    wheel(tmp_path / "wheels", "parrot", requires="no-such-package")
+    return house
+
+
+def python_with_torch(folder: Path, version: str) -> Path:
+    """A Python of its own that has a (tiny) package torch of that version."""
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True, timeout=120)
+    python = folder / "bin" / "python"
+    package = wheel(folder / "wheels", "torch", version)
+    subprocess.run([python, "-m", "pip", "install", "-q", "--no-index", package], check=True, timeout=120)
+    return python
+
+
+@pytest.fixture(scope="session")
+def torch_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Python that has a torch of another version than the pinned one, built for some GPU."""
+    return python_with_torch(tmp_path_factory.mktemp("with torch") / "python", "2.9.0+gpu1")
+
+
+@pytest.fixture
+def offline(tmp_path: Path, torch_python: Path) -> dict[str, str | Path]:
+    """Pip finds the small packages in a folder, and keeps a log of its calls; the Python has a torch."""
+    return {
+        "PIP_NO_INDEX": "1",
+        "PIP_FIND_LINKS": (tmp_path / "wheels").as_uri(),
+        "PIP_LOG": tmp_path / "pip.log",
+        "PYTHON": torch_python,
+    }
+
+
+@pytest.fixture(scope="session")
+def bare_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Python that has no torch."""
+    folder = tmp_path_factory.mktemp("bare") / "python"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True, timeout=120)
+    return folder / "bin" / "python"
+
+
+class Index(ThreadingHTTPServer):
+    """A package index over a folder of wheels that counts what it was asked; with `silent` it never answers."""
+
+    def __init__(self, folder: Path, silent: bool = False) -> None:
+        super().__init__(("127.0.0.1", 0), Answering)
+        self.folder, self.silent = folder, silent
+        self.asked: list[str] = []
+        self.closing = threading.Event()
+        self.url = f"http://127.0.0.1:{self.server_port}/simple"
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+
+class Answering(BaseHTTPRequestHandler):
+    """One request to an Index."""
+
+    server: Index
+
+    def do_GET(self) -> None:
+        self.server.asked.append(self.path)
+        if self.server.silent:
+            self.server.closing.wait(60)
+            return
+        name = self.path.rstrip("/").rpartition("/")[2]
+        if name.endswith(".whl"):
+            body = (self.server.folder / name).read_bytes()
+        else:
+            files = sorted(path.name for path in self.server.folder.glob(f"{name}-*.whl"))
+            body = "".join(f'<a href="/files/{file}">{file}</a>' for file in files).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/octet-stream" if name.endswith(".whl") else "text/html")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def silent_index(tmp_path: Path) -> Iterator[Index]:
+    """An index that takes calls and never answers."""
+    index = Index(tmp_path / "wheels", silent=True)
+    yield index
+    index.closing.set()
+    index.shutdown()
+
+
+def answer(house: Path, code: str) -> str:
+    """What the Python in .venv prints."""
+    python = house / ".venv" / "bin" / "python"
+    return subprocess.run([python, "-c", code], capture_output=True, encoding="utf-8", check=True).stdout.strip()
+
+
+def test_setup_uses_the_torch_that_the_chosen_python_has(small_house: Path, offline: dict[str, str | Path]) -> None:
+    done = run(small_house / "quick_start.sh", "setup", PIP_USER="1", **offline)
+    assert done.returncode == 0, done.stderr
+    assert "沿用已有的 torch 2.9.0+gpu1" in done.stderr
+    torch = Path(answer(small_house, "import torch; print(torch.__file__)"))
+    assert torch.is_relative_to(Path(offline["PYTHON"]).parent.parent)
+    assert answer(small_house, "import biscuit, parrot; print(biscuit.__version__)") == "1.0"
+    assert done.stdout == ""
+
+
+def test_a_second_setup_calls_no_pip_and_changed_requirements_do(
+    small_house: Path, offline: dict[str, str | Path], tmp_path: Path
+) -> None:
+    script = small_house / "quick_start.sh"
+    assert run(script, "setup", **offline).returncode == 0
+    (tmp_path / "pip.log").unlink()
+    start = time.monotonic()
+    again = run(script, "setup", **offline)
+    assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
+    assert time.monotonic() - start < 2
+    assert not (tmp_path / "pip.log").exists()
+    (small_house / "constraints.txt").write_text("torch==2.13.0\nbiscuit==2.0\n", encoding="utf-8")
+    # The torch of the chosen Python stays what it is; the pins of the others have changed.
+    assert run(script, "setup", **offline).returncode == 0
+    assert (tmp_path / "pip.log").exists()
+    assert answer(small_house, "import biscuit; print(biscuit.__version__)") == "2.0"
+
+
+def test_test_installs_what_the_tests_need_on_top(
+    small_house: Path, offline: dict[str, str | Path], tmp_path: Path
+) -> None:
+    (small_house / "requirements-dev.txt").write_text("-r requirements.txt\npytest\n", encoding="utf-8")
+    script = 'import biscuit, parrot, sys\nprint("tested", *sys.argv[1:])\n'
+    wheel(tmp_path / "wheels", "pytest", extra={"pytest/__main__.py": script})
+    assert run(small_house / "quick_start.sh", "setup", **offline).returncode == 0
+    done = run(small_house / "quick_start.sh", "test", "-k", "two words", **offline)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "tested -k two words"), done.stderr
+
+
+@pytest.mark.parametrize("damage", ["interpreter", "packages", "pip"])
+def test_a_broken_environment_is_mended(small_house: Path, offline: dict[str, str | Path], damage: str) -> None:
+    script = small_house / "quick_start.sh"
+    assert run(script, "setup", **offline).returncode == 0
+    packages = Path(answer(small_house, "import sysconfig; print(sysconfig.get_path('purelib'))"))
+    if damage == "interpreter":
+        for path in (small_house / ".venv" / "bin").glob("python*"):
+            path.unlink()
+    elif damage == "packages":
+        shutil.rmtree(packages)
+    else:
+        shutil.rmtree(packages / "pip")
+        (small_house / "requirements.txt").write_text("torch>=2.6\nbiscuit>=1\n", encoding="utf-8")
+    done = run(script, "setup", **offline)
+    assert done.returncode == 0, done.stderr
+    assert answer(small_house, "import biscuit, parrot, torch; print(biscuit.__version__)") == "1.0"
+
+
+def test_a_killed_installation_begins_anew(
+    small_house: Path, offline: dict[str, str | Path], torch_python: Path, silent_index: Index
+) -> None:
+    script = small_house / "quick_start.sh"
+    hanging = {"PYTHON": torch_python, "PIP_INDEX_URL": silent_index.url}
+    process = subprocess.Popen(
+        ["bash", str(script), "setup"],
+        env=environment(**hanging),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    end = time.monotonic() + 120
+    while not silent_index.asked and time.monotonic() < end:
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert silent_index.asked == ["/simple/biscuit/"]
+    leftover = small_house / ".venv" / "half a package"
+    leftover.touch()
+    done = run(script, "setup", **offline)
+    assert done.returncode == 0, done.stderr
+    assert not leftover.exists()
+    assert answer(small_house, "import biscuit; print(biscuit.__version__)") == "1.0"
+
+
+def test_index_urls_reach_pip_and_that_of_torch_only_torch(
+    small_house: Path, tmp_path: Path, bare_python: Path
+) -> None:
+    wheel(tmp_path / "torch wheels", "torch", "2.13.0", requires="biscuit")
+    wheel(tmp_path / "torch wheels", "torch", "2.14.0")
+    packages, torches = Index(tmp_path / "wheels"), Index(tmp_path / "torch wheels")
+    urls = {"PIP_INDEX_URL": packages.url, "TORCH_INDEX_URL": torches.url}
+    done = run(small_house / "quick_start.sh", "setup", PYTHON=bare_python, **urls)
+    packages.shutdown()
+    torches.shutdown()
+    assert done.returncode == 0, done.stderr
+    assert {path.rstrip("/").split("/")[2].split("-")[0] for path in torches.asked} == {"torch"}
+    assert {path.rstrip("/").split("/")[2].split("-")[0] for path in packages.asked} == {"biscuit", "parrot"}
+    assert answer(small_house, "import torch; print(torch.__version__)") == "2.13.0"
+
+
+def test_a_torch_that_is_too_old_is_told_and_left_alone(small_house: Path, tmp_path: Path) -> None:
+    python = python_with_torch(tmp_path / "old", "2.1.0")
+    wheel(tmp_path / "wheels", "torch", "2.13.0")
+    found = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": (tmp_path / "wheels").as_uri()}
+    done = run(small_house / "quick_start.sh", "setup", PYTHON=python, **found)
+    assert done.returncode == 0, done.stderr
+    assert "torch 2.1.0 太旧" in done.stderr
+    assert answer(small_house, "import torch; print(torch.__version__)") == "2.13.0"
+    told = subprocess.run([python, "-c", "import torch; print(torch.__version__)"], capture_output=True, check=True)
+    assert told.stdout.strip() == b"2.1.0"
+
+
+def test_a_failed_installation_names_the_mirror_variables_and_goes_on_next_time(
+    small_house: Path, offline: dict[str, str | Path], tmp_path: Path
+) -> None:
+    script = small_house / "quick_start.sh"
+    (tmp_path / "wheels").rename(tmp_path / "away")
+    failed = run(script, "setup", TRAIN_TO_OLLAMA_LANG="en", **offline)
+    assert failed.returncode == 2
+    assert "PIP_INDEX_URL" in failed.stderr.splitlines()[-1]
+    (tmp_path / "away").rename(tmp_path / "wheels")
+    assert run(script, "setup", **offline).returncode == 0
+
+
+def tools_only(folder: Path, **scripts: str) -> Path:
+    """A folder for PATH with what the script calls, and no Python but the given shell scripts."""
+    folder.mkdir()
+    for tool in TOOLS:
+        found = shutil.which(tool)
+        assert found, tool
+        (folder / tool).symlink_to(found)
+    for name, text in scripts.items():
+        path = folder / name.replace("_", ".")
+        path.write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
+        path.chmod(0o755)
+    return folder
+
+
+def test_without_a_fitting_python_it_says_which_ones_fit(small_house: Path, tmp_path: Path) -> None:
+    path = tools_only(tmp_path / "bin", python3="exit 1", python3_13="echo 'no such version' >&2; exit 127")
+    done = run(small_house / "quick_start.sh", "setup", PATH=path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("❌ 没有找到 Python 3.11、3.12 或 3.13")
+    assert not (small_house / ".venv").exists()
+
+
+def test_a_python_without_ensurepip_is_told_how_debian_mends_it(small_house: Path, tmp_path: Path) -> None:
+    lame = f'case "$*" in *ensurepip*) exit 1;; esac\nexec "{sys.executable}" "$@"'
+    done = run(small_house / "quick_start.sh", "setup", PATH=tools_only(tmp_path / "bin", python3_12=lame))
+    assert done.returncode == 2
+    assert f"sudo apt install python3.{sys.version_info[1]}-venv" in done.stderr
+
+
+def test_a_python_that_does_not_fit_is_passed_over_aloud(
+    small_house: Path, offline: dict[str, str | Path], tmp_path: Path
+) -> None:
+    path = tools_only(tmp_path / "bin", python3=f'exec "{offline["PYTHON"]}" "$@"', old="exit 1")
+    done = run(small_house / "quick_start.sh", "setup", **(offline | {"PATH": path, "PYTHON": path / "old"}))
+    assert done.returncode == 0, done.stderr
+    assert f"PYTHON={path}/old 不是能用的 Python 3.11～3.13" in done.stderr
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Path:
+    """The whole program, copied to a folder with spaces and Chinese."""
+    house = tmp_path / "我的 模型"
+    unwanted = shutil.ignore_patterns(".*", "runs", "tests", "bench", "__pycache__")
+    shutil.copytree(ROOT, house, ignore=unwanted)
+    return house
+
+
+@pytest.fixture
+def recorder(tmp_path: Path) -> Path:
+    """A stand-in for the interpreter's name: notes the arguments, a line each call, and is Python."""
+    path = tmp_path / "python"
+    line = f'(IFS="|"; printf "%s\\n" "$*") >>"{tmp_path}/calls"'
+    path.write_text(f'#!/bin/sh\n{line}\nexec "{sys.executable}" "$@"\n', encoding="utf-8")
+    path.chmod(0o755)
+    return path
+
+
+def calls(tmp_path: Path) -> list[list[str]]:
+    """The arguments of all calls of the recorder."""
+    path = tmp_path / "calls"
+    return [line.split("|") for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+
+
+def spawn(script: Path, *arguments: str, **more: str | Path) -> pexpect.spawn:
+    """The script in a pseudo-terminal."""
+    options = {"encoding": "utf-8", "timeout": 60, "echo": False, "dimensions": (40, 120)}
+    return pexpect.spawn("bash", [str(script), *arguments], env=environment(**more), cwd="/", **options)
+
+
+def ended(child: pexpect.spawn) -> int:
+    """Wait for the end: the exit code."""
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.signalstatus is None
+    return int(child.exitstatus or 0)
+
+
+def test_the_menu_comes_at_once_asks_again_and_leaves_with_0(house: Path) -> None:
+    child = spawn(house / "quick_start.sh")
+    child.expect_exact("3) 🔄 继续训练已有模型", timeout=3)
+    child.expect_exact("请选择：")
+    child.sendline("8")
+    child.expect_exact("没有这个选项，请输入 1、3、6、7、9 或 0。")
+    child.expect_exact("请选择：")
+    child.sendline("")
+    child.expect_exact("没有这个选项")
+    child.expect_exact("请选择：")
+    child.sendline("0")
+    assert ended(child) == 0
+    assert not (house / ".venv").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "more", "words"),
+    [
+        (["--lang", "en"], {}, "Your choice: "),
+        (["--lang=en"], {}, "Your choice: "),
+        ([], {"TRAIN_TO_OLLAMA_LANG": "en"}, "Your choice: "),
+        ([], {"LANG": "de_DE.UTF-8"}, "Your choice: "),
+        ([], {"LANG": "zh_CN.UTF-8"}, "请选择："),
+        (["--lang", "zh"], {"LANG": "en_US.UTF-8"}, "请选择："),
+    ],
+)
+def test_the_menu_speaks_the_wanted_language(
+    house: Path, arguments: list[str], more: dict[str, str], words: str
+) -> None:
+    child = spawn(house / "quick_start.sh", *arguments, **more)
+    child.expect_exact(words)
+    child.sendeof()
+    assert ended(child) == 0
+
+
+def test_ctrl_c_leaves_the_menu_quietly(house: Path) -> None:
+    child = spawn(house / "quick_start.sh")
+    child.expect_exact("请选择：")
+    child.sendintr()
+    assert ended(child) == 130
+    assert child.before.strip() in ("", "^C")
+
+
+def test_without_a_terminal_the_menu_is_a_usage_error(house: Path) -> None:
+    done = run(house / "quick_start.sh")
+    assert done.returncode == 2
+    assert "./quick_start.sh 3 [名称]" in done.stderr
+
+
+def test_an_unknown_command_shows_the_usage(house: Path) -> None:
+    done = run(house / "quick_start.sh", "--lang", "en", "frobnicate")
+    assert done.returncode == 2
+    assert "./quick_start.sh test" in done.stderr
+    assert run(house / "quick_start.sh", "--help").stdout.startswith("用法：")
+
+
+def test_3_with_a_name_goes_straight_to_the_entry_through_a_symlink(
+    house: Path, recorder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "bin").mkdir()
+    link = tmp_path / "bin" / "train"
+    link.symlink_to(Path("..") / house.name / "quick_start.sh")
+    home = {"TRAIN_TO_OLLAMA_HOME": tmp_path / "runs", "OLLAMA_HOST": "127.0.0.1:9"}
+    done = run(link, "3", "zzhua", "--system", "两个 词", "--yes", TRAIN_TO_OLLAMA_PYTHON=recorder, **home)
+    wanted = ["train_to_ollama.py", "--ollama_name", "zzhua", "--continue_train", "--system", "两个 词", "--yes"]
+    assert calls(tmp_path) == [wanted]
+    assert done.returncode != 0
+    assert "zzhua" in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_1_and_6_pass_their_arguments_on(house: Path, recorder: Path, tmp_path: Path) -> None:
+    home = {"TRAIN_TO_OLLAMA_HOME": tmp_path / "runs", "TRAIN_TO_OLLAMA_PYTHON": recorder, "OLLAMA_HOST": "127.0.0.1:9"}
+    run(house / "quick_start.sh", "1", "--help", **home)
+    history = run(house / "quick_start.sh", "6", "--json", **home)
+    assert calls(tmp_path) == [["train_to_ollama.py", "--help"], ["train_to_ollama.py", "--history", "--json"]]
+    assert history.returncode == 0, history.stderr
+
+
+def test_7_talks_to_the_model_with_ollama(house: Path, recorder: Path, tmp_path: Path) -> None:
+    path = tools_only(tmp_path / "bin", ollama='echo "talking: $*"')
+    done = run(house / "quick_start.sh", "7", "zzhua", TRAIN_TO_OLLAMA_PYTHON=recorder, PATH=path)
+    assert (done.returncode, done.stdout) == (0, "talking: run zzhua\n")
+    path = tools_only(tmp_path / "no ollama")
+    without = run(house / "quick_start.sh", "7", "zzhua", TRAIN_TO_OLLAMA_PYTHON=recorder, PATH=path)
+    assert without.returncode == 5
+    assert "--register_only" in without.stderr
