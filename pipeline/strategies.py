@@ -41,7 +41,7 @@ STRATEGIES = (
     Strategy("incremental", "📈", ("add_epochs",), {}),
     Strategy(
         "retune",
-        "⚙️",
+        "⚙️ ",
         ("learning_rate", "lora_rank", "epochs"),
         {
             "quality": {"learning_rate": 1e-4, "lora_rank": 16, "epochs": 3.0},

@@ -1,0 +1,141 @@
+"""The questions of one run in their order: what flags say is not asked, what is missing is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from lora_trainer.errors import Cancelled, UsageError
+from lora_trainer.plan import TrainPlan
+from pipeline.request import Request
+from pipeline.strategies import needs_confirmation, plan_for, strategy, suggestions, warnings
+from wizard import prompts, questions
+from wizard.prompts import Back
+from wizard.questions import BaseOffer, Existing
+from wizard.screen.screen import Screen
+from wizard.screen.tables import Review
+
+DEFAULT_BASE_MODEL = "Qwen/Qwen2.5-0.5B-Instruct"
+BASE_OFFERS = (
+    BaseOffer(DEFAULT_BASE_MODEL, "qwen25_05b"),
+    BaseOffer("Qwen/Qwen2.5-1.5B-Instruct", "qwen25_15b"),
+    BaseOffer("Qwen/Qwen3-0.6B", "qwen3_06b"),
+    BaseOffer("Qwen/Qwen2.5-3B-Instruct", "qwen25_3b"),
+)
+
+
+class Decision(NamedTuple):
+    """The numbers of the run, and the strategy that they follow (None for a new or an overwritten model)."""
+
+    plan: TrainPlan
+    strategy: str | None
+
+
+def decide_name(request: Request, screen: Screen, existing: Sequence[str], check: Callable[[str], str]) -> str:
+    """The model's canonical name. `check` returns it or raises UserError; `existing` are the names with a record."""
+    if request.ollama_name is not None:
+        return check(request.ollama_name)
+    if existing and (request.wants_continuation or request.rollback or request.verify or request.register_only):
+        return questions.ask_which_model(existing)
+    default = ""
+    while True:
+        name = questions.ask_name(default, existing)
+        try:
+            return check(name)
+        except UsageError as error:
+            screen.note(error.key, **error.values)
+            default = str(error.values.get("proposal", name))
+
+
+def decide_existing(request: Request, name: str, facts: Existing | None) -> str:
+    """new, continue, overwrite or skip; `facts` is None where there is no such model. Raises Cancelled for cancel."""
+    if facts is None:
+        if request.wants_continuation:
+            raise UsageError("error.nothing_to_continue", name=name)
+        return "new"
+    choice = request.exists_choice or questions.ask_on_exists(name, facts)
+    if choice == "cancel":
+        raise Cancelled("error.cancelled")
+    return choice
+
+
+def decide_base(request: Request, screen: Screen, recorded: str | None, ollama_model: str | None = None) -> str:
+    """The base model: flag, else `recorded`, else asked, else the default, which is then said.
+
+    `ollama_model` is the name of a model that was made elsewhere and is to be continued: it is offered first.
+    """
+    if request.base_model is not None:
+        return request.base_model
+    if recorded is not None:
+        return recorded
+    offers = [*([BaseOffer(f"ollama:{ollama_model}", "itself")] if ollama_model else []), *BASE_OFFERS]
+    if not request.yes and prompts.can_ask():
+        return questions.ask_base_model(offers)
+    screen.note("note.default_base_model", base_model=offers[0].source)
+    return offers[0].source
+
+
+def decide_plan(
+    request: Request,
+    screen: Screen,
+    choice: str,
+    record: TrainPlan | None,
+    dialogues: int,
+    review: Callable[[Decision], Review],
+) -> Decision:
+    """Strategy and numbers, shown for review until they please.
+
+    `choice` is new, continue or overwrite; `record` the plan of the model that is continued, where it is known;
+    `review` completes a decision to what the review screen shows. Raises DecisionNeeded and Cancelled.
+    """
+    changing = False
+    if choice == "continue" and record is None:
+        screen.note("note.earlier_epochs_unknown")
+    while True:
+        try:
+            if choice == "continue":
+                name = request.strategy_choice or questions.ask_strategy(dialogues)
+                numbers, source = _strategy_numbers(request, name, record, dialogues)
+            else:
+                name, source = None, "answer"
+                numbers = questions.ask_strategy_numbers("custom", None, dialogues) if changing else {}
+            decision = Decision(plan_for(request, record, numbers, dialogues, source), name)
+            _review(request, screen, decision, record, dialogues, review)
+        except Back:
+            # Whoever wants to change something means the numbers of the flags too.
+            request = replace(request, strategy=None, add_epochs=None, epochs=None, learning_rate=None, lora_rank=None)
+            changing = True
+        else:
+            return decision
+
+
+def _strategy_numbers(
+    request: Request, name: str, record: TrainPlan | None, dialogues: int
+) -> tuple[dict[str, float], str]:
+    """The strategy's numbers and their source; a flag for any of them means that the others stay as recorded."""
+    asks = {*strategy(name).asks, "epochs"}
+    if request.add_epochs is not None or asks & request.plan_numbers().keys():
+        return {}, "answer"
+    if request.yes:
+        return suggestions(name, record, dialogues), "strategy"
+    return questions.ask_strategy_numbers(name, record, dialogues), "answer"
+
+
+def _review(
+    request: Request,
+    screen: Screen,
+    decision: Decision,
+    record: TrainPlan | None,
+    dialogues: int,
+    review: Callable[[Decision], Review],
+) -> None:
+    screen.review(review(decision))
+    for note in warnings(decision.plan, record, dialogues):
+        screen.listen(note)
+    if request.yes or request.dry_run:
+        return
+    if needs_confirmation(decision.plan) and not questions.ask_many_epochs(decision.plan.epochs):
+        raise Back
+    if prompts.can_ask():
+        questions.ask_confirm_review()

@@ -1,0 +1,220 @@
+"""The larger pictures: review, data findings, summary and history."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from lora_trainer.plan import TrainPlan
+from wizard.screen.training import duration, sparkline
+from wizard.words import rate_text, t
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+SHOWN_FINDINGS = 20
+
+
+class FindingLike(Protocol):
+    """A fault of the data, or a note on them."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def file(self) -> str: ...
+    @property
+    def line(self) -> int: ...
+    @property
+    def key(self) -> str: ...
+    @property
+    def values(self) -> Mapping[str, Any]: ...
+
+
+@dataclass(frozen=True)
+class Review:
+    """Everything that is decided before a run starts."""
+
+    name: str
+    base_model: str
+    choice: str
+    """new, continue or overwrite."""
+    strategy: str | None
+    plan: TrainPlan
+    record: TrainPlan | None
+    """The plan of the model that is continued."""
+    dialogues: int
+    val_dialogues: int
+    steps: int
+    system: str | None
+    quantize: str
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a finished run has to say."""
+
+    name: str
+    registered: bool
+    seconds: float
+    losses: Sequence[tuple[int, float]]
+    """(step, loss), as for val_losses."""
+    val_losses: Sequence[tuple[int, float]]
+    folder: Path
+    modelfile: Path
+    gguf: Path | None
+    """The GGUF where it was kept."""
+    backup: str | None
+    """The tag under which the old model is kept."""
+    changes: Sequence[tuple[str, Any, Any]] = ()
+    """(number, before, now) against the previous run."""
+
+
+@dataclass(frozen=True)
+class HistoryRow:
+    """One run in the list; None where the run did not get that far."""
+
+    name: str
+    number: int
+    date: str
+    status: str
+    """Text key `status.<status>`."""
+    epochs: float
+    learning_rate: float
+    lora_rank: int
+    loss: float | None
+    val_loss: float | None
+
+
+def number_text(name: str, value: Any) -> str:
+    """A number of the plan as people write it."""
+    if name == "learning_rate":
+        return rate_text(value)
+    if isinstance(value, bool):
+        return t("word.yes")
+    return f"{value:g}" if isinstance(value, float) and name != "epochs" else str(value)
+
+
+def _facts() -> Table:
+    from rich.table import Table
+
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    return grid
+
+
+def review_tables(review: Review) -> list[RenderableType]:
+    """The facts, then each number with its source."""
+    from rich.table import Table
+    from rich.text import Text
+
+    plan, record = review.plan, review.record
+    facts = _facts()
+    facts.add_row(t("review.name"), Text.assemble((review.name, "bold"), "  ", t(f"review.choice.{review.choice}")))
+    facts.add_row(t("review.base_model"), review.base_model)
+    if review.strategy:
+        facts.add_row(t("review.strategy"), t(f"strategy.{review.strategy}.title"))
+    facts.add_row(
+        t("review.data"), t("review.data_size", train=review.dialogues, val=review.val_dialogues, steps=review.steps)
+    )
+    facts.add_row(t("review.system"), _shortened(review.system) if review.system else t("word.none"))
+    facts.add_row(t("review.quantize"), review.quantize)
+    if review.strategy == "incremental" and record is not None:
+        added = f"{plan.epochs - record.epochs:+.4g}"
+        facts.add_row(t("number.epochs"), t("review.epochs", before=record.epochs, added=added, now=plan.epochs))
+    table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0), pad_edge=False)
+    table.add_column(t("review.number"), style="dim", overflow="fold")
+    table.add_column(t("review.value"), justify="right", overflow="fold")
+    table.add_column(t("review.source"), overflow="fold")
+    for name, source in plan.sources.items():
+        value = getattr(plan, name)
+        if value is False:
+            continue
+        text = Text(number_text(name, value), "bold")
+        if record is not None and getattr(record, name) != value:
+            text = Text.assemble((number_text(name, getattr(record, name)) + " → ", "dim"), (text.plain, "bold green"))
+        table.add_row(t(f"number.{name}"), text, Text(t(f"source.{source}"), "" if source != "default" else "dim"))
+    return [facts, "", table]
+
+
+def _shortened(text: str, limit: int = 60) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= limit else line[:limit] + "…"
+
+
+def finding_lines(findings: Sequence[FindingLike], kind: str) -> list[str]:
+    """The findings of one kind: the first ones in words, the others as a count."""
+    own = [finding for finding in findings if finding.kind == kind]
+    lines = []
+    for finding in own[:SHOWN_FINDINGS]:
+        place = f"{finding.file}:{finding.line}" if finding.line else finding.file
+        lines.append(f"{place}  {t(finding.key, **finding.values)}")
+    if len(own) > SHOWN_FINDINGS:
+        lines.append(t(f"data.more_{kind}s", count=len(own) - SHOWN_FINDINGS))
+    return lines
+
+
+def summary_facts(summary: Summary, blocks: str, width: int) -> RenderableType:
+    """The numbers of a finished run and where its things are."""
+    from rich.text import Text
+
+    facts = _facts()
+    facts.add_row(t("summary.time"), duration(summary.seconds))
+    for name, curve in (("loss", summary.losses), ("val_loss", summary.val_losses)):
+        if curve:
+            values = [loss for _, loss in curve]
+            line = Text(f"{values[0]:.3f} → {values[-1]:.3f}")
+            if len(values) > 2:
+                line.append("  " + sparkline(values, max(10, min(40, width - 40)), blocks), "cyan")
+            facts.add_row(t(f"summary.{name}"), line)
+    if len(summary.val_losses) > 1:
+        step, loss = min(summary.val_losses, key=lambda point: point[1])
+        facts.add_row(t("summary.best"), t("summary.best_step", step=step, loss=f"{loss:.3f}"))
+    for name, before, now in summary.changes:
+        changed = f"{number_text(name, before)} → {number_text(name, now)}"
+        facts.add_row(t("summary.changed", number=t(f"number.{name}")), changed)
+    if summary.backup:
+        facts.add_row(t("summary.backup"), summary.backup)
+    if summary.gguf:
+        facts.add_row(t("summary.gguf"), str(summary.gguf))
+    facts.add_row(t("summary.record"), str(summary.folder))
+    return facts
+
+
+def next_steps(summary: Summary) -> str:
+    """What to do with the model now: commands to copy."""
+    command = f"python train_to_ollama.py --ollama_name {summary.name}"
+    if not summary.registered:
+        return t("summary.next_unregistered", command=command, name=summary.name, modelfile=summary.modelfile)
+    text = t("summary.next", command=command, name=summary.name)
+    if summary.backup:
+        text += "\n" + t("summary.next_rollback", command=command)
+    return text
+
+
+def history_table(rows: Sequence[HistoryRow]) -> Table:
+    """All runs, the newest first within a name."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False)
+    for column in ("name", "number", "date", "status", "epochs", "learning_rate", "lora_rank", "loss", "val_loss"):
+        justify = "left" if column in ("name", "date", "status") else "right"
+        table.add_column(t(f"history.{column}"), justify=justify, overflow="fold")  # type: ignore[arg-type]
+    for row in rows:
+        loss, val_loss = (f"{x:.3f}" if x is not None else "-" for x in (row.loss, row.val_loss))
+        table.add_row(
+            row.name,
+            str(row.number),
+            row.date,
+            t(f"status.{row.status}"),
+            str(row.epochs),
+            rate_text(row.learning_rate),
+            str(row.lora_rank),
+            loss,
+            val_loss,
+        )
+    return table

@@ -1,0 +1,59 @@
+"""Every visible word: t(key, **values) says it in the user's language."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+
+LANGUAGES = ("zh", "en")
+VARIABLE = "TRAIN_TO_OLLAMA_LANG"
+
+_texts: dict[str, str] = {}
+
+
+def t(key: str, /, **values: object) -> str:
+    """The text under `key`, filled with `values`; a key without a text is shown as it is, with its values."""
+    if not _texts:
+        use_language(language_of(os.environ))
+    text = _texts.get(key)
+    if text is None:
+        return f"{key} {values}" if values else key
+    return text.format(**values) if values else text
+
+
+def use_language(language: str) -> None:
+    """Speak `language` from now on."""
+    folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "texts")  # noqa: PTH100, PTH118, PTH120
+    with open(os.path.join(folder, f"{language}.json"), encoding="utf-8") as file:  # noqa: PTH118, PTH123
+        texts = json.load(file)
+    _texts.clear()
+    _texts.update(texts)
+
+
+def language_of(environment: Mapping[str, str], platform: str = sys.platform) -> str:
+    """Chinese, unless the program's own variable or the locale names another language."""
+    own = environment.get(VARIABLE, "")
+    if own:
+        return "zh" if own.lower().startswith("zh") else "en"
+    locale = environment.get("LC_ALL") or environment.get("LC_MESSAGES") or environment.get("LANG") or ""
+    if not locale and platform == "win32":
+        locale = windows_locale()
+    plain = locale.partition(".")[0].upper()
+    return "zh" if plain in ("", "C", "POSIX") or plain.startswith("ZH") else "en"
+
+
+def windows_locale() -> str:
+    """The language of the Windows desktop, as in "zh_CN"; the variables of POSIX are seldom set there."""
+    import ctypes
+    import locale
+
+    number = ctypes.windll.kernel32.GetUserDefaultUILanguage()  # type: ignore[attr-defined, unused-ignore]
+    return locale.windows_locale.get(number, "")
+
+
+def rate_text(rate: float) -> str:
+    """A learning rate as people write it: 2e-4."""
+    mantissa, exponent = f"{rate:.6e}".split("e")
+    return f"{float(mantissa):g}e{int(exponent)}"
