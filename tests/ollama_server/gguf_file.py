@@ -181,17 +181,20 @@ def write_like_quantize(source: Gguf, tensors: Iterable[Tensor], file_type: int,
     """Writes what llama-quantize writes: the source's values, the two it sets itself at the end, tensors ordered."""
     dropped = {FILE_TYPE, QUANTIZATION_VERSION, "split.no", "split.count", "split.tensors.count"}
     pairs = [raw for key, raw in source.raw.items() if key not in dropped]
-    pairs += [_uint32(QUANTIZATION_VERSION, 2), _uint32(FILE_TYPE, file_type)]
-    ordered = sorted(tensors, key=quantize_order)
-    alignment = source.alignment
-    header = bytearray(b"GGUF" + struct.pack("<IQQ", 3, len(ordered), len(pairs)) + b"".join(pairs))
+    pairs += [raw_pair(QUANTIZATION_VERSION, 2), raw_pair(FILE_TYPE, file_type)]
+    write_gguf(pairs, sorted(tensors, key=quantize_order), out, alignment=source.alignment)
+
+
+def write_gguf(pairs: list[bytes], tensors: list[Tensor], out: BinaryIO, *, alignment: int = 32) -> None:
+    """Version 3, everything in the given order."""
+    header = bytearray(b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(pairs)) + b"".join(pairs))
     offset = 0
-    for tensor in ordered:
+    for tensor in tensors:
         header += _string(tensor.name) + struct.pack(f"<I{len(tensor.shape)}Q", len(tensor.shape), *tensor.shape)
         header += struct.pack("<IQ", int(tensor.type), offset)
         offset += tensor.size + -tensor.size % alignment
     out.write(header + bytes(-len(header) % alignment))
-    for tensor in ordered:
+    for tensor in tensors:
         out.write(tensor.read())
         out.write(bytes(-tensor.size % alignment))
 
@@ -201,5 +204,12 @@ def _string(text: str) -> bytes:
     return struct.pack("<Q", len(encoded)) + encoded
 
 
-def _uint32(key: str, value: int) -> bytes:
-    return _string(key) + struct.pack("<II", int(GGUFValueType.UINT32), value)
+def raw_pair(key: str, value: str | bool | int | float) -> bytes:
+    """A key and its value as they stand in a file; ints are uint32, floats float32."""
+    if isinstance(value, str):
+        return _string(key) + struct.pack("<I", int(GGUFValueType.STRING)) + _string(value)
+    if isinstance(value, bool):
+        return _string(key) + struct.pack("<I?", int(GGUFValueType.BOOL), value)
+    if isinstance(value, int):
+        return _string(key) + struct.pack("<II", int(GGUFValueType.UINT32), value)
+    return _string(key) + struct.pack("<If", int(GGUFValueType.FLOAT32), value)

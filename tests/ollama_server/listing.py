@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
 from gguf import GGMLQuantizationType
 
 from .errors import ApiError
@@ -89,7 +90,7 @@ def show(store: Store, go: GoRenderer, name: Name, *, verbose: bool) -> dict[str
         "details": details,
         "messages": [{"role": one["role"], "content": one["content"]} for one in model.messages],
         "model_info": {
-            key: None if isinstance(value, list) and not verbose else value
+            key: None if isinstance(value, list) and not verbose else _plain(value)
             for key, value in sorted(values.items())
             if key not in hidden
         },
@@ -103,6 +104,14 @@ def show(store: Store, go: GoRenderer, name: Name, *, verbose: bool) -> dict[str
     }
     optional = ("license", "parameters", "template", "system", "messages", "capabilities", "requires")
     return {key: value for key, value in found.items() if value or key not in optional}
+
+
+def _plain(value: Any) -> Any:
+    """Go prints a float32 with the fewest digits, and a whole one without a point."""
+    if not isinstance(value, float):
+        return value
+    short = float(str(np.float32(value)))
+    return int(short) if short.is_integer() else short
 
 
 def modelfile(model: Model) -> str:

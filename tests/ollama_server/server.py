@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 import threading
 from contextlib import suppress
 from http.server import ThreadingHTTPServer
@@ -42,8 +43,11 @@ class Listener(ThreadingHTTPServer):
         super().__init__(*arguments)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away is no event."""
-        del request, client_address
+        """A client that goes away is no event; anything else is a fault of the stand-in's own."""
+        error = sys.exception()
+        if not isinstance(error, OSError):
+            super().handle_error(request, client_address)
+            self.owner.crashes.append(repr(error))
 
 
 class OllamaServer:
@@ -60,6 +64,7 @@ class OllamaServer:
         self.models, self.host, self.port, self.version, self.old = models, host, port, version, old
         self.faults = Faults()
         self.requests: list[tuple[str, str]] = []
+        self.crashes: list[str] = []
         self.dies_with_process = False
         self._listener: Listener | None = None
         self.runners: Any = None
@@ -117,5 +122,7 @@ class OllamaServer:
     def __enter__(self) -> OllamaServer:
         return self.start()
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
         self.stop()
+        if self.crashes and kind is None:
+            raise RuntimeError(f"the stand-in crashed: {self.crashes}")

@@ -278,6 +278,7 @@ class Handler(BaseHTTPRequestHandler):
             if not begun:
                 self._begin(error.status, PLAIN_JSON)
             self._chunk({"error": str(error)}, newline=begun)
+            begun = True
         finally:
             close = getattr(lines, "close", None)
             if close:
