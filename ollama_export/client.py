@@ -55,9 +55,9 @@ class OllamaClient:
         return self._http.json("POST", "/api/show", {"model": name})
 
     def stored_gguf(self, name: str) -> str | None:
-        """The digest (`sha256:…`) under which Ollama keeps the model's weights; None where it doesn't say."""
+        """The sha256 (hex) under which Ollama keeps the model's weights; None where it doesn't say."""
         source = self._sources(name)[0]
-        return "sha256:" + source.rpartition("sha256-")[2] if "sha256-" in source else None
+        return source.rpartition("sha256-")[2] if "sha256-" in source else None
 
     def blob_path(self, name: str) -> Path:
         """The GGUF file of a model on this machine; raises BaseModelError where it can't be read."""
@@ -84,20 +84,21 @@ class OllamaClient:
         return ["", *lines] if first is None else [lines[first].removeprefix("FROM "), *lines[first + 1 :]]
 
     def has_blob(self, digest: str) -> bool:
-        """Does the server hold a file of this digest (`sha256:…`)?"""
-        return self._http.call("HEAD", f"/api/blobs/{digest}", missing_ok=True).status_code == 200
+        """Does the server hold a file of this sha256 (hex)?"""
+        return self._http.call("HEAD", f"/api/blobs/{_digest(digest)}", missing_ok=True).status_code == 200
 
     def upload(self, path: Path, digest: str, progress: Callable[[int, int], None] | None = None) -> bool:
         """Send a file, unless the server holds it already (False); `progress` hears bytes sent and total.
 
-        Raises OllamaError where the connection breaks or the digest (`sha256:…`) is not the file's, ResourceError
+        Raises OllamaError where the connection breaks or `digest` (sha256, hex) is not the file's, ResourceError
         where the server's disk is full.
         """
         if self.has_blob(digest):
             return False
         try:
             # The digest was not there a moment ago, so the server reads the whole body instead of resetting us.
-            self._http.call("POST", f"/api/blobs/{digest}", data=Upload(path, progress or _nothing), timeout=PATIENT)
+            body = Upload(path, progress or _nothing)
+            self._http.call("POST", f"/api/blobs/{_digest(digest)}", data=body, timeout=PATIENT)
         except Refused as refused:
             if "digest mismatch" in refused.values["message"]:
                 raise Refused("error.ollama.digest_mismatch", refused.status, path=path) from refused
@@ -122,14 +123,15 @@ class OllamaClient:
         quantize: str | None = None,
         status: Callable[[str, int, int], None] | None = None,
     ) -> None:
-        """Create a model from uploaded `files` (name -> digest) or from another local model.
+        """Create a model from uploaded `files` (name -> sha256, hex) or from another local model.
 
         `status` hears each step with bytes done and total (0, 0 where it has none). Raises Refused for an error in
         any shape, OllamaError for a stream that ends without success.
         """
         if from_ is not None and not self.exists(from_):  # Ollama would pull it from the internet
             raise Refused("error.ollama.model_missing", 404, host=self.host, name=from_)
-        body = {"model": name, "files": files, "from": from_, "template": template, "system": system}
+        blobs = {file: _digest(digest) for file, digest in (files or {}).items()}
+        body = {"model": name, "files": blobs, "from": from_, "template": template, "system": system}
         body |= {"parameters": parameters, "quantize": quantize}
         last = ""
         for line in self._http.lines("POST", "/api/create", {key: value for key, value in body.items() if value}):
@@ -175,6 +177,11 @@ class OllamaClient:
             if time.monotonic() > end:
                 return
             time.sleep(0.1)
+
+
+def _digest(sha256: str) -> str:
+    """As the API writes it, whether or not the caller did."""
+    return "sha256:" + sha256.removeprefix("sha256:")
 
 
 def _answer(reply: Mapping[str, Any], text: str) -> Answer:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -32,26 +32,32 @@ class Way:
     lasting: bool = False
 
 
-def ensure_running(client: OllamaClient, *, seconds: float = 60.0, root: Path = Path("/")) -> str | None:
-    """Return when the server answers: the name of the way by which it was started, None where it ran already.
+def ensure_running(
+    client: OllamaClient,
+    *,
+    starting: Callable[[str], None] = lambda _: None,
+    seconds: float = 60.0,
+    root: Path = Path("/"),
+) -> str:
+    """Return the server's version when it answers; `starting` hears the command by which it is started, if it is.
 
     `root` is the file system in which the installation is looked for. Raises OllamaError where the server doesn't
     answer and is on another machine, not installed, not to be started by us (a service that asks for a password), or
     silent for `seconds` after the start.
     """
     try:
-        client.version()
-        return None
+        return client.version()
     except OllamaError as error:
         if error.key != "error.ollama.unreachable" or not client.is_local:
             raise
     way = find_way(sys.platform, root, Path.home(), os.environ, client.host)
     command = " ".join(way.command)
+    starting(command)
     with _log(way) as log:
         before = log.seek(0, os.SEEK_END)
         process = _start(way, client, log)
         end = time.monotonic() + seconds
-        while not _answers(client):
+        while (version := _version(client)) is None:
             code = process.poll()
             if code is not None and (code != 0 or way.lasting):
                 log.seek(before)
@@ -62,11 +68,11 @@ def ensure_running(client: OllamaClient, *, seconds: float = 60.0, root: Path = 
                     process.terminate()
                 raise OllamaError("error.ollama.start_silent", command=command, host=client.host, seconds=int(seconds))
             time.sleep(0.2)
-    return way.name
+    return version
 
 
 def find_way(platform: str, root: Path, home: Path, environment: Mapping[str, str], host: str = "") -> Way:
-    """How Ollama is installed under `root` (a machine's file system); raises OllamaError, naming `host`, where it isn't.
+    """How Ollama is installed under `root` (a machine's file system); raises OllamaError (naming `host`) where not.
 
     The commands for the apps are those of Ollama's own cmd/start_darwin.go and cmd/start_windows.go.
     """
@@ -102,14 +108,13 @@ def _service(root: Path, home: Path) -> Way | None:
     return Way("systemd", command)
 
 
-def _answers(client: OllamaClient) -> bool:
+def _version(client: OllamaClient) -> str | None:
     try:
-        client.version()
+        return client.version()
     except OllamaError as error:
         if error.key not in ("error.ollama.unreachable", "error.ollama.connection_lost", "error.ollama.no_answer"):
             raise
-        return False
-    return True
+        return None
 
 
 def _log(way: Way) -> IO[bytes]:

@@ -481,7 +481,7 @@ def test_the_blob_of_a_model_is_found_where_show_says(serve: Serve, tmp_path: Pa
     blob.write_bytes(b"GGUF\x03")
     client = serve(lambda r: (r.body(), r.answer(200, modelfile(str(blob))))).client
     assert client.blob_path("t1") == blob
-    assert client.stored_gguf("t1") == "sha256:" + "ab" * 32
+    assert client.stored_gguf("t1") == "ab" * 32
 
 
 @pytest.mark.parametrize(
