@@ -1,0 +1,68 @@
+"""The README and docs/ say what the program is."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from lora_trainer import errors
+from pipeline.flags import FLAGS
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_readme_opens_with_the_two_commands() -> None:
+    lines = [line.split("#")[0].strip() for line in README.splitlines() if line and not line.startswith(("#", "```"))]
+    assert lines[:2] == ["./quick_start.sh demo", "./quick_start.sh test"]
+
+
+def test_every_flag_has_a_row_and_every_row_a_flag() -> None:
+    rows = re.findall(r"^\| (`--.*)$", README, re.MULTILINE)
+    named = [flag for row in rows for flag in re.findall(r"`--(\w+)", re.split(r"(?<!\\)\|", row)[0])]
+    assert sorted(named) == sorted(flag.name for flag in FLAGS)
+
+
+def test_every_file_and_folder_of_the_annotated_tree_is_there() -> None:
+    tree = README.rpartition("```\n")[0].rpartition("```\n")[2]
+    folder, found = ROOT, []
+    for line in tree.splitlines():
+        for name in re.match(r"[ \w./]*?(?=  |$)", line.lstrip()).group().split():  # type: ignore[union-attr]
+            path = (folder if line.startswith(" ") else ROOT) / name
+            found.append(path)
+            if name.endswith("/") and not line.startswith(" "):
+                folder = path
+    assert len(found) > 20
+    assert [path for path in found if not path.exists()] == []
+
+
+def test_every_link_inside_the_project_leads_somewhere() -> None:
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/exit-codes.md"])
+def test_every_exit_code_is_explained(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.UserError)]
+    for code in {0, 1, *(kind.exit_code for kind in kinds)}:
+        assert re.search(rf"(^\| |[；：]){code} ", text, re.MULTILINE), code
+
+
+def test_requirements_lie_within_the_pins_that_the_tests_run_on() -> None:
+    def names(file: str) -> dict[str, str]:
+        lines = (ROOT / file).read_text(encoding="utf-8").splitlines()
+        found = (re.match(r"([A-Za-z][\w.-]*)([^;#]*)", line) for line in lines)
+        return {match[1].lower().replace("_", "-"): match[2].strip() for match in found if match}
+
+    from packaging.specifiers import SpecifierSet
+
+    pins = names("constraints.txt")
+    assert all(pin.startswith("==") for pin in pins.values())
+    for file in ("requirements.txt", "requirements-dev.txt"):
+        for name, wanted in names(file).items():
+            assert name in pins, f"{file}: {name} has no pin"
+            assert pins[name][2:] in SpecifierSet(wanted), f"{file}: {name}"
