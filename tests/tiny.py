@@ -102,10 +102,12 @@ def make_tiny(folder: Path, family: str = "qwen2", *, tied: bool = True, shards:
     vocabulary = _write_tokenizer(folder, family)
     torch.manual_seed(seed)
     model = AutoModelForCausalLM.from_config(_config(family, vocabulary, tied))
+    # so large that greedy answers wander instead of repeating one token; Gemma multiplies its embedding by 8
+    embedding = 0.03 if family.startswith("gemma") else 0.3
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if parameter.dim() == 2:
-                parameter.normal_(0, 0.5 if "embed" in name else 0.15)
+                parameter.normal_(0, embedding if "embed" in name or "lm_head" in name else 0.15)
     model = model.to(torch.bfloat16)
     size = sum(p.numel() * p.element_size() for p in model.parameters())
     model.save_pretrained(folder, max_shard_size=size + 1 if shards == 1 else size // shards + 1)
@@ -116,7 +118,8 @@ def _config(family: str, vocabulary: dict[str, int], tied: bool) -> Any:
     from transformers import AutoConfig
 
     _, _, bos, eos, pad, _, _ = TOKENIZERS[family]
-    layers = 2
+    # llama.cpp knows Gemma 3's pattern (five sliding, one full) by heart
+    layers = 6 if family == "gemma3" else 2
     shape: dict[str, Any] = {
         # Like Qwen's, the embedding matrix has more rows than the tokenizer has tokens.
         "vocab_size": -(-len(vocabulary) // 64) * 64,
@@ -135,7 +138,7 @@ def _config(family: str, vocabulary: dict[str, int], tied: bool) -> Any:
         shape["head_dim"] = 16
     if family in ("gemma2", "gemma3"):
         shape |= {"sliding_window": 64, "query_pre_attn_scalar": 16}
-        shape["layer_types"] = ["sliding_attention", "full_attention"]
+        shape["layer_types"] = ["sliding_attention"] * (layers - 1) + ["full_attention"]
     if family == "mistral":
         shape["sliding_window"] = None
     if family == "phi3":

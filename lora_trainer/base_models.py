@@ -1,0 +1,307 @@
+"""Where a base model comes from (hub, ModelScope, folder, GGUF file, Ollama model), and what can be trained."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any, Literal
+
+from lora_trainer.chat_format import ChatFormat, find_chat_format
+from lora_trainer.errors import BaseModelError
+from lora_trainer.events import Listener, ignore
+from lora_trainer.gguf_header import read_gguf_header
+
+_HUB_ID = re.compile(r"[\w.-]{1,96}(/[\w.-]{1,96})?")
+_SAMPLE = 1 << 16
+"""Bytes of each end of a weight file that go into a folder's revision: a copy has the same, a retrained one hasn't."""
+
+
+@dataclass(frozen=True)
+class BaseModel:
+    """A base model on this machine, checked as far as that goes without loading its weights."""
+
+    source: str
+    """As the user wrote it."""
+    kind: Literal["folder", "gguf"]
+    path: Path
+    """Folder with config.json and safetensors, or the GGUF file."""
+    revision: str
+    """The hub's commit, or a sha256: of the GGUF file, or of a folder's file names, sizes, headers and file ends."""
+    architecture: str
+    """transformers' name, e.g. "Qwen2ForCausalLM"; of a GGUF llama.cpp's, e.g. "qwen2"."""
+    parameters: int
+    """Weights in the files."""
+
+
+def resolve_base_model(
+    source: str, *, listener: Listener = ignore, ollama_blob: Callable[[str], Path] | None = None
+) -> BaseModel:
+    """Find (or download) and check a base model.
+
+    `source`: a hub id, `modelscope:ID`, a folder, a GGUF file or `ollama:NAME` (whose file `ollama_blob` finds).
+    Raises BaseModelError with the next step to take for every way in which that fails.
+    """
+    from lora_trainer import hub
+
+    if source.startswith("ollama:") and ollama_blob:
+        return _gguf(source, ollama_blob(source.removeprefix("ollama:")))
+    if source.startswith("modelscope:"):
+        return _folder(source, hub.download_from_modelscope(source.removeprefix("modelscope:")), None)
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return _folder(source, path, None)
+    if path.is_file():
+        return _gguf(source, path)
+    if not _HUB_ID.fullmatch(source) or source.lower().endswith(".gguf") or source.startswith("."):
+        raise BaseModelError("error.base_model.no_such_path", source=source)
+    folder, commit = hub.download(source, check_config, listener)
+    return _folder(source, folder, commit)
+
+
+def check_config(folder: Path) -> str:
+    """The architecture that config.json names; raises BaseModelError where it's nothing that we can train."""
+    config_file = folder / "config.json"
+    if not config_file.is_file():
+        if (folder / "adapter_config.json").is_file():
+            raise BaseModelError("error.base_model.adapter", path=str(folder), base=_adapter_base(folder))
+        raise BaseModelError("error.base_model.no_config", path=str(folder))
+    try:
+        config = json.loads(config_file.read_text(encoding="utf-8"))
+        names = config.get("architectures") or [""]
+        name = str(names[0])
+    except (ValueError, AttributeError, LookupError) as error:
+        raise BaseModelError("error.base_model.broken_config", path=str(config_file), reason=str(error)) from error
+    if config.get("is_encoder_decoder"):
+        raise BaseModelError("error.base_model.encoder_decoder", architecture=name)
+    if "vision_config" in config or "audio_config" in config:
+        raise BaseModelError("error.base_model.multimodal", architecture=name)
+    quantization = config.get("quantization_config")
+    if quantization:
+        method = quantization.get("quant_method", "?") if isinstance(quantization, dict) else "?"
+        raise BaseModelError("error.base_model.quantized", method=method)
+
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as KNOWN
+
+    if name != KNOWN.get(config.get("model_type", "")):
+        if "auto_map" in config or name.endswith("ForCausalLM"):
+            raise BaseModelError("error.base_model.unknown_architecture", architecture=name)
+        raise BaseModelError("error.base_model.not_causal", architecture=name)
+    return name
+
+
+def _adapter_base(folder: Path) -> str:
+    try:
+        config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+        return str(config["base_model_name_or_path"])
+    except (ValueError, LookupError, TypeError):
+        return "?"
+
+
+def _folder(source: str, folder: Path, commit: str | None) -> BaseModel:
+    architecture = check_config(folder)
+    if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "vocab.json")):
+        raise BaseModelError("error.base_model.no_tokenizer", path=str(folder))
+    digest = hashlib.sha256()
+    parameters = 0
+    for file in _weight_files(folder):
+        header, ends = _safetensors(file)
+        digest.update(f"{file.name} {file.stat().st_size} ".encode() + ends)
+        parameters += sum(prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
+    return BaseModel(source, "folder", folder, commit or digest.hexdigest(), architecture, parameters)
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    """The safetensors files that transformers would load; raises BaseModelError where they aren't all there."""
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        try:
+            names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        except (ValueError, LookupError, AttributeError) as error:
+            raise BaseModelError("error.base_model.incomplete", path=str(folder), file=index.name) from error
+    else:
+        names = ["model.safetensors"]
+    missing = [name for name in names if not (folder / name).is_file()]
+    if not missing:
+        return [folder / name for name in names]
+    if not index.is_file():
+        if any(folder.glob("*.bin")) or any(folder.glob("*.pth")):
+            raise BaseModelError("error.base_model.no_safetensors", path=str(folder))
+        if ggufs := sorted(folder.glob("*.gguf")):
+            raise BaseModelError("error.base_model.gguf_in_folder", path=str(folder), file=str(ggufs[0]))
+    raise BaseModelError("error.base_model.incomplete", path=str(folder), file=missing[0])
+
+
+def _safetensors(file: Path) -> tuple[dict[str, Any], bytes]:
+    """A safetensors file's header and a sample of its bytes; raises BaseModelError where the file is cut short.
+
+    Format: https://huggingface.co/docs/safetensors (8 bytes of length, a JSON header, the tensors).
+    """
+    size = file.stat().st_size
+    with file.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        try:
+            # a git-lfs pointer, or the error page of a mirror, has no such header
+            raw = stream.read(length) if length < size else b""
+            header = json.loads(raw)
+            end = max(entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__")
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise BaseModelError("error.base_model.incomplete", path=str(file.parent), file=file.name) from error
+        if size != 8 + length + end:
+            raise BaseModelError("error.base_model.incomplete", path=str(file.parent), file=file.name)
+        first = stream.read(_SAMPLE)
+        stream.seek(max(8 + length, size - _SAMPLE))
+        return header, raw + first + stream.read()
+
+
+def _gguf(source: str, path: Path) -> BaseModel:
+    try:
+        header = read_gguf_header(path)
+    except (ValueError, OSError) as error:
+        raise BaseModelError("error.base_model.not_gguf", path=str(path), reason=str(error)) from error
+    if header.metadata.get("split.count", 1) > 1:
+        raise BaseModelError("error.base_model.gguf_split", path=str(path))
+    if not _reads_gguf(header.architecture):
+        raise BaseModelError("error.base_model.gguf_architecture", architecture=header.architecture)
+    scaling = header.metadata.get(f"{header.architecture}.rope.scaling.type", "none")
+    if scaling != "none" or any(name.startswith("rope_factors_") for name in header.shapes):
+        raise BaseModelError("error.base_model.gguf_rope", path=str(path), scaling=scaling)
+    # Ollama names a blob after its digest
+    named = re.fullmatch(r"sha256-([0-9a-f]{64})", path.name)
+    if named:
+        revision = named[1]
+    else:
+        with path.open("rb") as file:
+            revision = hashlib.file_digest(file, "sha256").hexdigest()
+    return BaseModel(source, "gguf", path, revision, header.architecture, header.parameters)
+
+
+def _reads_gguf(architecture: str) -> bool:
+    """Whether transformers turns GGUF files of this architecture (llama.cpp's name) into a causal language model."""
+    from transformers.integrations.gguf import GGUF_CONFIG_ARCHS
+    from transformers.modeling_gguf_pytorch_utils import GGUF_SUPPORTED_ARCHITECTURES
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as KNOWN
+
+    # "qwen2moe" there is "qwen2_moe" here
+    plain = {name.replace("_", "") for name in GGUF_SUPPORTED_ARCHITECTURES if name in KNOWN}
+    return architecture in GGUF_CONFIG_ARCHS or re.sub("[-_]", "", architecture) in plain
+
+
+def load_config(base: BaseModel) -> Any:
+    """transformers' configuration of the base model."""
+    from transformers import AutoConfig
+
+    silence_libraries()
+    if base.kind == "gguf":
+        config = AutoConfig.from_pretrained(base.path.parent, gguf_file=base.path.name, local_files_only=True)
+        # what transformers doesn't read for every architecture
+        metadata = read_gguf_header(base.path).metadata
+        head = metadata.get(f"{base.architecture}.attention.key_length")
+        if head and hasattr(config, "head_dim"):
+            config.head_dim = head
+        if head and hasattr(config, "query_pre_attn_scalar"):
+            # not in the file; llama.cpp too knows Gemma's one exception by its number of layers
+            config.query_pre_attn_scalar = (
+                head if config.num_hidden_layers not in (46, 62) else (config.hidden_size // config.num_attention_heads)
+            )
+        window = metadata.get(f"{base.architecture}.attention.sliding_window")
+        if window and getattr(config, "sliding_window", None):
+            config.sliding_window = window
+        return config
+    return AutoConfig.from_pretrained(base.path, local_files_only=True, trust_remote_code=False)
+
+
+def load_tokenizer(base: BaseModel) -> Any:
+    """The base model's tokenizer, cutting text as llama.cpp will when the model is served.
+
+    llama.cpp doesn't normalise text before it cuts it, so the NFC step that Qwen's tokenizer has is left out.
+    """
+    silence_libraries()
+    if base.kind == "gguf":
+        from lora_trainer.gguf_tokenizer import build_tokenizer
+
+        return build_tokenizer(read_gguf_header(base.path))
+    from tokenizers import normalizers
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(base.path, local_files_only=True, trust_remote_code=False)
+    except (ValueError, OSError, ImportError, KeyError) as error:
+        reason = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
+        raise BaseModelError("error.base_model.tokenizer", path=str(base.path), reason=reason) from error
+    if isinstance(tokenizer.backend_tokenizer.normalizer, normalizers.NFC):
+        tokenizer.backend_tokenizer.normalizer = None
+    return tokenizer
+
+
+def load_model(base: BaseModel, device: str, dtype: str) -> Any:
+    """The base model's weights on `device` ("cpu", "cuda:0", …) as `dtype` ("float32", "bfloat16", …)."""
+    import torch
+    from transformers import AutoModelForCausalLM, GgufConfig, modeling_gguf_pytorch_utils
+
+    silence_libraries()
+    options: dict[str, Any] = {"dtype": getattr(torch, dtype), "local_files_only": True, "config": load_config(base)}
+    if base.kind == "gguf":
+        options |= {"gguf_file": base.path.name, "quantization_config": GgufConfig(dequantize=True)}
+        # this bar of theirs has no switch
+        modeling_gguf_pytorch_utils.tqdm = lambda tensors, **_: tensors
+    folder = base.path if base.kind == "folder" else base.path.parent
+    model = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=False, **options)
+    if base.kind == "gguf":
+        _apply_rope_factors(model, base.path)
+    return model.to(device)
+
+
+def _apply_rope_factors(model: Any, path: Path) -> None:
+    """Llama 3's stretched rotary frequencies, which a GGUF holds as a tensor that transformers passes over."""
+    if "rope_freqs.weight" not in read_gguf_header(path).shapes:
+        return
+    import gguf
+    import torch
+
+    factors = next(tensor.data for tensor in gguf.GGUFReader(path).tensors if tensor.name == "rope_freqs.weight")
+    for module in model.modules():
+        for name in ("inv_freq", "original_inv_freq"):
+            if isinstance(frequencies := getattr(module, name, None), torch.Tensor):
+                frequencies /= torch.tensor(factors)
+
+
+def chat_template_of(base: BaseModel, tokenizer: Any) -> str:
+    """The Jinja source of the base model's chat template; raises BaseModelError where it has none."""
+    template = tokenizer.chat_template
+    if isinstance(template, list):
+        template = {entry["name"]: entry["template"] for entry in template}
+    if isinstance(template, dict):
+        template = template.get("default")
+    if not template:
+        raise BaseModelError("error.base_model.no_chat_template", source=base.source)
+    return str(template)
+
+
+def chat_format_of(base: BaseModel, tokenizer: Any) -> ChatFormat:
+    """How this base model writes a conversation; raises BaseModelError where that can't be found out."""
+    adds_bos = tokenizer.bos_token_id is not None and tokenizer("a").input_ids[0] == tokenizer.bos_token_id
+    special = [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
+    return find_chat_format(
+        chat_template_of(base, tokenizer),
+        bos=tokenizer.bos_token or "",
+        eos=tokenizer.eos_token or "",
+        tokenizer_adds_bos=adds_bos,
+        special_tokens=special,
+    )
+
+
+def silence_libraries() -> None:
+    """Let transformers, datasets and the hub draw and print nothing: whoever listens to the events does."""
+    import datasets
+    import huggingface_hub.utils
+    import transformers
+
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    datasets.disable_progress_bars()
+    huggingface_hub.utils.disable_progress_bars()

@@ -1,0 +1,98 @@
+"""Base models from the Hugging Face hub, a mirror of it, or ModelScope."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lora_trainer.errors import BaseModelError, ResourceError, UserError
+from lora_trainer.events import Listener, Progress
+
+WANTED = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.tiktoken", "merges.txt", "vocab.txt"]
+UNWANTED = ["*/*", "consolidated*", "*.fp16.safetensors", "pytorch_model*", "tf_model*", "flax_model*"]
+"""No sub-folders (onnx, original, …) and no second copy of the weights."""
+
+
+def download(repo: str, check: Callable[[Path], object], listener: Listener) -> tuple[Path, str]:
+    """The folder of a hub model in the cache, and its commit; downloads what is missing.
+
+    `check` gets the folder when only its configuration is there, and may refuse it before the weights are fetched.
+    HF_ENDPOINT, HF_HOME, HF_TOKEN and HF_HUB_OFFLINE mean what they mean everywhere. Raises BaseModelError for every
+    way in which that can fail, ResourceError where the disk is full.
+    """
+    from huggingface_hub import constants, snapshot_download
+
+    endpoint = os.environ.get("HF_ENDPOINT") or constants.ENDPOINT
+    options: dict[str, Any] = {"endpoint": endpoint, "tqdm_class": _progress_bar(listener)}
+    try:
+        check(Path(snapshot_download(repo, allow_patterns=["*config.json"], ignore_patterns=["*/*"], **options)))
+        folder = Path(snapshot_download(repo, allow_patterns=WANTED, ignore_patterns=UNWANTED, **options))
+    except UserError:
+        raise
+    except Exception as error:
+        raise _told(error, repo, endpoint) from error
+    return folder, folder.name
+
+
+def _told(error: Exception, repo: str, endpoint: str) -> UserError:
+    """What a failed download was, in the user's terms."""
+    from huggingface_hub import errors
+
+    if getattr(error, "errno", None) == errno.ENOSPC:
+        return ResourceError("error.resource.disk_full", path=os.environ.get("HF_HOME", "~/.cache/huggingface"))
+    # where the cache has nothing either, the hub's own answer is the cause
+    cause: BaseException | None = error
+    while isinstance(cause, errors.LocalEntryNotFoundError) and cause.__cause__ is not None:
+        cause = cause.__cause__
+    response = getattr(cause, "response", None)
+    status = getattr(response, "status_code", 0)
+    values = {"repo": repo, "endpoint": endpoint}
+    if isinstance(cause, errors.GatedRepoError):
+        return BaseModelError("error.base_model.gated", **values)
+    if isinstance(cause, (errors.RepositoryNotFoundError, errors.HFValidationError)) or status == 404:
+        return BaseModelError("error.base_model.not_found", **values)
+    if isinstance(cause, errors.OfflineModeIsEnabled):
+        return BaseModelError("error.base_model.offline", **values)
+    if isinstance(error, errors.IncompleteSnapshotError):
+        return BaseModelError("error.base_model.incomplete_download", **values)
+    if isinstance(cause, errors.HfHubHTTPError) and status:
+        return BaseModelError("error.base_model.mirror", status=status, **values)
+    reason = f"{type(cause).__name__}: {cause}".splitlines()[0][:300]
+    if type(cause).__module__.startswith("httpx") or isinstance(cause, (ConnectionError, TimeoutError)):
+        return BaseModelError("error.base_model.no_network", reason=reason, **values)
+    return BaseModelError("error.base_model.download", reason=reason, **values)
+
+
+def download_from_modelscope(repo: str) -> Path:
+    """The folder of a ModelScope model, through the optional `modelscope` package."""
+    try:
+        from modelscope import snapshot_download  # type: ignore[import-not-found, unused-ignore]
+    except ImportError as error:
+        raise BaseModelError("error.base_model.no_modelscope", repo=repo) from error
+    try:
+        return Path(snapshot_download(repo, allow_patterns=WANTED, ignore_patterns=UNWANTED))
+    except Exception as error:  # the package documents no errors of its own
+        reason = f"{type(error).__name__}: {error}".splitlines()[0][:300]
+        raise BaseModelError("error.base_model.modelscope", repo=repo, reason=reason) from error
+
+
+def _progress_bar(listener: Listener) -> type:
+    """A tqdm that draws nothing and reports bytes as events."""
+    from tqdm import tqdm  # type: ignore[import-untyped, unused-ignore]
+
+    class Bar(tqdm):  # type: ignore[type-arg, unused-ignore]
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            kwargs.pop("name", None)
+            super().__init__(*args, **{**kwargs, "file": io.StringIO(), "disable": False})
+
+        def update(self, n: float | None = 1) -> bool | None:
+            shown = super().update(n)
+            if self.unit == "B":
+                listener(Progress("download", int(self.n), int(self.total or 0)))
+            return shown
+
+    return Bar
