@@ -98,7 +98,7 @@ class Asked:
         self, runner: Runner, prompt: str, finish: Callable[[str], dict[str, Any]]
     ) -> Iterator[dict[str, Any]]:
         """The model goes on after a prompt. `finish` adds to the last line what it makes of the whole text."""
-        body = {"prompt": self._within(runner, served_prompt(self.model, prompt))}
+        body: dict[str, Any] = {"prompt": self._within(runner, served_prompt(self.model, prompt))}
         body |= sampling_request(self.options, runner.context)
         if self.request.get("logprobs"):
             body["n_probs"] = max(int(self.request.get("top_logprobs") or 0), 1)

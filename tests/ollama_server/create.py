@@ -265,7 +265,7 @@ def _edits(left: str, right: str) -> int:
         return LIMIT
     row = {column: column for column in range(min(len(right), LIMIT) + 1)}
     for at, letter in enumerate(left, 1):
-        new = {}
+        new: dict[int, int] = {}
         for column in range(max(0, at - LIMIT), min(len(right), at + LIMIT) + 1):
             best = min(row.get(column, LIMIT), new.get(column - 1, LIMIT)) + 1
             if column:

@@ -38,7 +38,7 @@ def make_tiny_gguf(
     """Writes an F16 model; its tensors are not in llama-quantize's order, so Ollama stores it under another digest."""
     tokenizer = read_gguf(smollm2())
     replaced = {"tokenizer.ggml.add_bos_token", "tokenizer.ggml.add_space_prefix", "tokenizer.chat_template"}
-    values = {
+    values: dict[str, str | bool | int | float] = {
         "general.architecture": "llama",
         "general.name": "tiny",
         "general.file_type": 1,
