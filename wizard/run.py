@@ -1,0 +1,210 @@
+"""One run from the request to the summary: asks what is missing, then lets the pipeline work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
+
+from lora_trainer.dataset import Dataset, load_dataset, raise_on_faults
+from lora_trainer.errors import OllamaError, UsageError
+from lora_trainer.events import StageStarted
+from ollama_export.names import check_name
+from pipeline.history import History, Run
+from pipeline.job import Job, unfinished
+from pipeline.request import Request
+from pipeline.strategies import changed_numbers
+from wizard import flow, lookups
+from wizard.questions import Existing
+from wizard.screen.screen import Screen
+from wizard.screen.tables import Review, Summary
+
+if TYPE_CHECKING:
+    from ollama_export.client import OllamaClient
+
+Stop = Callable[[], bool]
+
+
+def run(request: Request, screen: Screen, stop: Stop) -> dict[str, Any]:
+    """Do what was asked for and return what `--json` tells of it; raises UserError."""
+    history = History()
+    if request.history:
+        return lookups.show_history(history, screen, request.ollama_name)
+    name = flow.decide_name(request, screen, history.names(), check_name)
+    lookup = next((lookups.BY_FLAG[flag] for flag in lookups.BY_FLAG if getattr(request, flag)), None)
+    with nullcontext() if request.dry_run else history.lock(name):
+        if lookup is not None:
+            return lookup(request, name, history, screen)
+        return _train(request, name, history, screen, stop)
+
+
+def _train(request: Request, name: str, history: History, screen: Screen, stop: Stop) -> dict[str, Any]:
+    client = None if request.no_register else _client()
+    if request.register_only:
+        run = next((run for run in reversed(history.runs(name)) if run.has_done("train")), None)
+        if run is None:
+            raise UsageError("error.nothing_to_register", name=name)
+        return _work(_job_of(run, request, name, history, client, None), screen, stop)
+
+    pending = unfinished(history, request, name)
+    if request.resume and pending is None:
+        raise UsageError("error.nothing_to_resume", name=name)
+    if pending is not None and not request.dry_run:
+        data = None if pending.has_done("train") else _data(request, screen)
+        if data is None or data.fingerprint == pending.record["data"]["fingerprint"]:
+            screen.note("note.going_on", number=pending.number, created=pending.record["created"])
+            return _work(_job_of(pending, request, name, history, client, data), screen, stop)
+        if request.resume:
+            raise UsageError("error.data_changed", name=name)
+        screen.note("note.data_changed")
+
+    in_ollama = client is not None and _is_in_ollama(client, name, request.dry_run, screen)
+    record = history.trained_on(name)
+    choice = flow.decide_existing(request, name, _existing(in_ollama, history, name, record))
+    if choice == "skip":
+        screen.note("note.skipped", name=name)
+        return {"status": "skipped", "name": name}
+    data = _data(request, screen)
+    base = flow.decide_base(
+        request,
+        screen,
+        record.record["base"]["source"] if record else None,
+        name if choice == "continue" and in_ollama else None,
+    )
+    quantize = request.quantize or "q8_0"
+
+    def review(decision: flow.Decision) -> Review:
+        return Review(
+            name=name,
+            base_model=base,
+            choice=choice,
+            strategy=decision.strategy,
+            plan=decision.plan,
+            record=record.plan if record and choice == "continue" else None,
+            dialogues=len(data.train),
+            val_dialogues=len(data.val),
+            steps=decision.plan.total_steps(len(data.train)),
+            system=data.system,
+            quantize=quantize,
+        )
+
+    continued = record.plan if record and choice == "continue" else None
+    decision = flow.decide_plan(request, screen, choice, continued, len(data.train), review)
+    if request.dry_run:
+        screen.note("note.dry_run")
+        return {"status": "dry_run", "name": name, "base_model": base, "plan": decision.plan.to_json()}
+    return _work(
+        Job(
+            request=request,
+            name=name,
+            plan=decision.plan,
+            dataset=data,
+            base_source=base,
+            strategy=decision.strategy,
+            overwrite=choice == "overwrite",
+            previous=record,
+            history=history,
+            client=client,
+        ),
+        screen,
+        stop,
+    )
+
+
+def _work(job: Job, screen: Screen, stop: Stop) -> dict[str, Any]:
+    from pipeline.preflight import check
+    from pipeline.stages import gguf_path, run_stages
+
+    screen.listen(StageStarted("preflight"))
+    prepared = check(job, screen.listen)
+    run = run_stages(job, prepared, screen.listen, stop)
+    record, gguf = run.record, gguf_path(run)
+    before = job.previous.plan if job.previous else None
+    screen.summary(
+        Summary(
+            name=job.name,
+            registered=job.client is not None,
+            seconds=sum(stage["seconds"] for stage in record["stages"].values()),
+            losses=record["training"]["losses"],
+            val_losses=record["training"]["val_losses"],
+            folder=run.folder,
+            modelfile=run.folder / "Modelfile",
+            gguf=gguf if gguf.exists() else None,
+            backup=record.get("ollama", {}).get("backup"),
+            changes=[(n, getattr(before, n), getattr(run.plan, n)) for n in changed_numbers(run.plan, before)]
+            if before
+            else (),
+        )
+    )
+    return lookups.outcome(run)
+
+
+def _job_of(
+    run: Run, request: Request, name: str, history: History, client: OllamaClient | None, data: Dataset | None
+) -> Job:
+    """The job of a run that goes on, as its record has it."""
+    parent = run.record["parent"]
+    return Job(
+        request=request,
+        name=name,
+        plan=run.plan,
+        dataset=data or Dataset((), (), (), run.record["system"], run.record["data"]["fingerprint"], {}, False),
+        base_source=run.record["base"]["source"],
+        strategy=run.record["strategy"],
+        overwrite=run.record["overwrite"],
+        previous=next((other for other in history.runs(name) if other.number == parent), None),
+        history=history,
+        client=client,
+        run=run,
+    )
+
+
+def _data(request: Request, screen: Screen) -> Dataset:
+    """The dialogues; what was found about them is shown, and faults raised unless they are to be skipped."""
+    data = load_dataset(
+        request.data_dir,
+        train_file=request.train_file,
+        val_file=request.val_file,
+        system=request.system,
+        no_system=request.no_system,
+        skip_bad_rows=request.skip_bad_rows,
+        seed=42 if request.seed is None else request.seed,
+    )
+    screen.findings(data.findings)
+    if not request.skip_bad_rows:
+        raise_on_faults(data)
+    return data
+
+
+def _client() -> OllamaClient:
+    from ollama_export.client import OllamaClient
+
+    return OllamaClient()
+
+
+def _is_in_ollama(client: OllamaClient, name: str, dry_run: bool, screen: Screen) -> bool:
+    """Whether Ollama has the model; a stopped Ollama is started for it, unless nothing is to be changed.
+
+    Where it can't be reached the preflight says so, after the data have been looked at.
+    """
+    from ollama_export.start import ensure_running
+    from pipeline.preflight import telling_start
+
+    try:
+        if not dry_run:
+            ensure_running(client, starting=telling_start(screen.listen))
+        return client.exists(name)
+    except OllamaError:
+        return False
+
+
+def _existing(in_ollama: bool, history: History, name: str, record: Run | None) -> Existing | None:
+    if not in_ollama and record is None:
+        return None
+    done = [run for run in history.runs(name) if run.is_done]
+    return Existing(
+        in_ollama=in_ollama,
+        runs=len(done),
+        epochs=record.plan.epochs if record else None,
+        date=record.record["created"][:10] if record else None,
+    )
