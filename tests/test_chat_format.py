@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 
 import pytest
-from tests.chat_templates import CHATML, CONVERSATIONS, ODD, shared_templates
 
 from lora_trainer.chat_format import ChatFormat, find_chat_format
 from lora_trainer.errors import BaseModelError
+from tests.chat_templates import CONVERSATIONS, ODD, REAL
 
 BOS, EOS = "<s>", "</s>"
 
@@ -18,7 +19,7 @@ def in_transformers(jinja: str, conversation: list[dict[str, str]]) -> str:
     from transformers.utils.chat_template_utils import _compile_jinja_template
 
     template = _compile_jinja_template(jinja)
-    template.environment.globals["strftime_now"] = __import__("datetime").datetime(2024, 7, 26).strftime
+    template.environment.globals["strftime_now"] = datetime(2024, 7, 26).strftime
     template = template.environment.from_string(jinja)
     return template.render(
         messages=conversation,
@@ -32,16 +33,16 @@ def in_transformers(jinja: str, conversation: list[dict[str, str]]) -> str:
     )
 
 
-@pytest.mark.parametrize("path", shared_templates(), ids=lambda path: path.stem)
+@pytest.mark.parametrize("name", REAL)
 @pytest.mark.parametrize("conversation", CONVERSATIONS, ids=range(len(CONVERSATIONS)))
-def test_a_real_familys_prompt_is_what_transformers_renders(path, conversation):
-    jinja = path.read_text(encoding="utf-8")
+def test_a_real_familys_prompt_is_what_transformers_renders(name, conversation):
+    jinja = REAL[name]
     found = find_chat_format(jinja, bos=BOS, eos=EOS)
     reference = [dict(message) for message in conversation]
-    if "gemma-2" in path.name and reference[0]["role"] == "system":
+    if "gemma-2" in name and reference[0]["role"] == "system":
         system = reference.pop(0)["content"]
         reference[0]["content"] = system + "\n\n" + reference[0]["content"]
-    if "Hermes" in path.name:
+    if "Hermes" in name:
         jinja = "{% set tools = [] %}" + jinja
     assert found.render(conversation) == in_transformers(jinja, reference)
 
@@ -63,7 +64,7 @@ def test_a_default_system_prompt_opens_only_conversations_without_one():
 
 def test_the_system_prompt_moves_along_to_the_last_user_turn():
     prompt = found("system prompt in the last user turn").render(CONVERSATIONS[5])
-    assert prompt.endswith("[INST] sys\n\nq4 \"quoted\"[/INST]") and prompt.count("sys") == 1
+    assert prompt.endswith('[INST] sys\n\nq4 "quoted"[/INST]') and prompt.count("sys") == 1
 
 
 @pytest.mark.parametrize("name", ["no system role", "system prompt dropped in silence"])
@@ -107,8 +108,8 @@ def test_the_end_of_turn_is_the_token_that_ends_an_answer(name, end):
 
 
 def test_eos_is_the_end_of_turn_where_other_tokens_stand_before_it():
-    path = next(path for path in shared_templates() if "command-r7b" in path.name)
-    format_ = find_chat_format(path.read_text(encoding="utf-8"), bos=BOS, eos="<|END_OF_TURN_TOKEN|>")
+    command_r = next(jinja for name, jinja in REAL.items() if "command-r7b" in name)
+    format_ = find_chat_format(command_r, bos=BOS, eos="<|END_OF_TURN_TOKEN|>")
     assert format_.end_of_turn == "<|END_OF_TURN_TOKEN|>"
 
 
@@ -150,6 +151,6 @@ def test_a_format_without_any_end_of_turn_is_refused():
 
 
 def test_an_empty_system_prompt_is_none():
-    format_ = find_chat_format(CHATML, bos=BOS, eos=EOS)
+    format_ = find_chat_format(ODD["plain ChatML"], bos=BOS, eos=EOS)
     asked = [{"role": "user", "content": "u"}]
     assert format_.render([{"role": "system", "content": ""}, *asked]) == format_.render(asked)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 
 import pytest
-from tests.chat_templates import CONVERSATIONS, ODD, shared_templates
-from tests.llama_jinja import LlamaJinja, smollm2_gguf
-from tests.ollama_server.go_template import GoRenderer
 
 from lora_trainer.chat_format import find_chat_format
 from ollama_export.template import gguf_chat_template, main, ollama_template
+from tests.chat_templates import CONVERSATIONS, ODD, REAL
+from tests.llama_jinja import LlamaJinja
+from tests.ollama_server.go_template import GoRenderer
 
-TEMPLATES = {**{path.stem: path.read_text(encoding="utf-8") for path in shared_templates()}, **ODD}
+TEMPLATES = {**REAL, **ODD}
 EVERY = [pytest.param(name, id=name) for name in TEMPLATES]
 
 
@@ -32,10 +32,10 @@ def test_go_renders_the_template_as_the_training_prompt(go, name, adds_bos):
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_llama_cpp_renders_the_chat_template_as_the_training_prompt(name):
+def test_llama_cpp_renders_the_chat_template_as_the_training_prompt(tiny_gguf, name):
     # By the tokenizer: llama.cpp takes a BOS text at the beginning away where the tokenizer adds the token.
     found = find_chat_format(TEMPLATES[name], bos="<s>", eos="</s>", tokenizer_adds_bos=True)
-    with LlamaJinja(smollm2_gguf(), gguf_chat_template(found)) as jinja:
+    with LlamaJinja(tiny_gguf, gguf_chat_template(found)) as jinja:
         rendered = [jinja.render(conversation) for conversation in CONVERSATIONS]
     assert rendered == [found.render(conversation) for conversation in CONVERSATIONS]
 
