@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 from lora_trainer.chat_format import ChatFormat
 from lora_trainer.errors import BaseModelError, ConversionError, ResourceError, UserError
 from lora_trainer.events import Check, Listener, Note
+from ollama_export.proof import Proof
 from ollama_export.template import gguf_chat_template, ollama_template
 from pipeline.job import Job
-from pipeline.proofs import Proof, choose_proofs
+from pipeline.proofs import check_tokens, choose_proofs
 
 if TYPE_CHECKING:
     from lora_trainer.base_models import BaseModel
-    from lora_trainer.encode import EncodedDialogue
+    from lora_trainer.encode import EncodedDialogues
     from ollama_export.client import OllamaClient
 
 OLLAMA_QUANTIZES = ("q4_K_M", "q4_K_S")
@@ -30,8 +31,6 @@ BYTES_PER_WEIGHT = {"f32": 4.0, "f16": 2.0, "bf16": 2.0, "q8_0": 1.07, "q6_K": 0
 """Bytes per weight of a GGUF type, rounded up; the other K-quants take less than `q5_K_S`."""
 SPARE_DISK = 256 << 20
 """Bytes that stay free beside what a run writes: checkpoints, the loss curve, somebody else's files."""
-TOKEN_SAMPLE = 256
-"""Sequences whose token ids are held against llama.cpp's."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +40,8 @@ class Prepared:
     base: BaseModel
     tokenizer: Any
     chat_format: ChatFormat
-    train_rows: Sequence[EncodedDialogue]
-    val_rows: Sequence[EncodedDialogue]
+    train_rows: EncodedDialogues
+    val_rows: EncodedDialogues
     proofs: tuple[Proof, ...]
 
 
@@ -82,9 +81,8 @@ def check(job: Job, listener: Listener) -> Prepared | None:
         facts["end"] = chat_format.end_of_turn
     with _checking(listener, "encode") as facts:
         train_rows, val_rows = _encoded(job, chat_format, tokenizer, listener)
-        sequences = [sequence for row in train_rows for sequence in row.sequences]
-        facts |= {"sequences": len(sequences), "tokens": sum(len(s.prompt_ids) + len(s.answer_ids) for s in sequences)}
-    proofs = choose_proofs(train_rows, job.dataset.system, chat_format)
+        facts["sequences"], facts["supervised"] = train_rows.counts()
+    proofs = choose_proofs(job.dataset.train, job.dataset.system, chat_format, tokenizer)
     prepared = Prepared(base, tokenizer, chat_format, train_rows, val_rows, proofs)
     rehearse(job, prepared, listener)
     return prepared
@@ -104,11 +102,12 @@ def ollama_blob(client: OllamaClient | None) -> Callable[[str], Path]:
 
 def _encoded(
     job: Job, chat_format: ChatFormat, tokenizer: Any, listener: Listener
-) -> tuple[Sequence[EncodedDialogue], Sequence[EncodedDialogue]]:
-    from lora_trainer.dataset import raise_on_faults
+) -> tuple[EncodedDialogues, EncodedDialogues]:
+    from lora_trainer.dataset import Finding, raise_on_faults
     from lora_trainer.encode import encode
 
-    rows, findings = [], []
+    rows: list[EncodedDialogues] = []
+    findings: list[Finding] = []
     for dialogues in (job.dataset.train, job.dataset.val):
         encoded, too_long = encode(dialogues, chat_format, tokenizer, job.plan.max_length)
         rows.append(encoded)
@@ -185,22 +184,12 @@ def rehearse(job: Job, prepared: Prepared, listener: Listener) -> None:
         if dwarf is None:
             return
         with _checking(listener, "tokens") as facts, Engine(gguf.path, context=512) as engine:
-            facts["count"] = check_tokens(engine, prepared)
+            dialogues = (*job.dataset.train, *job.dataset.val)
+            facts["count"] = check_tokens(engine, dialogues, prepared.chat_format, prepared.tokenizer)
             engine.complete("", max_tokens=1)
         if job.client is not None:
             with _checking(listener, "rehearsal_ollama"):
                 _rehearse_in_ollama(job, prepared, gguf.path, f"sha256:{gguf.sha256}", listener)
-
-
-def check_tokens(engine: Any, prepared: Prepared) -> int:
-    """How many sequences were held against llama.cpp's tokenizer; raises ConversionError at the first difference."""
-    sequences = [sequence for row in prepared.train_rows for sequence in row.sequences]
-    sample = sequences[:: max(1, len(sequences) // TOKEN_SAMPLE)]
-    for sequence in sample:
-        ours, theirs = list(sequence.prompt_ids), engine.tokenize(sequence.prompt, add_special=True)
-        if ours != theirs:
-            raise ConversionError("error.tokens.differ", text=sequence.prompt, ours=ours[:40], theirs=theirs[:40])
-    return len(sample)
 
 
 def _rehearse_in_ollama(job: Job, prepared: Prepared, gguf: Path, digest: str, listener: Listener) -> None:
