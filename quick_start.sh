@@ -74,7 +74,7 @@ fits() { # interpreter…: is it Python 3.11 to 3.13?
 }
 
 find_python() { # sets the array python
-  local candidate candidates lame=''
+  local candidate candidates package lame=''
   candidates=(python3.13 python3.12 python3.11 python3 python)
   # Whoever has activated an environment means its Python.
   if [ -n "${VIRTUAL_ENV:-}${CONDA_PREFIX:-}" ]; then candidates=(python "${candidates[@]}"); fi
@@ -94,10 +94,11 @@ find_python() { # sets the array python
     fi
   done
   if [ -n "$lame" ]; then
+    package=$("$lame" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
     fail 2 "找到了 $lame，但它缺少 venv/ensurepip，建不了虚拟环境。Debian/Ubuntu 请先运行：
-   sudo apt install $("$lame" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
+   sudo apt install $package
 然后重试。" "Found $lame, but it lacks venv/ensurepip and can't make an environment. On Debian or Ubuntu first run:
-   sudo apt install $("$lame" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
+   sudo apt install $package
 and try again."
   fi
   fail 2 "没有找到 Python 3.11、3.12 或 3.13。请先安装其中一个；装在别处的话，用 PYTHON=/路径/python3 指明，然后重试。" \
@@ -156,9 +157,11 @@ ready() { # stamp name, wanted text: does .venv work, and was it made from these
 }
 
 install() {
-  "$venv_python" -m pip install --no-user --disable-pip-version-check -c "$here/.venv/constraints.txt" "$@" >&2 ||
-    fail 2 "安装没有完成，原因见上。多半是网络：可以用 PIP_INDEX_URL（PyTorch 用 TORCH_INDEX_URL）指定镜像，再运行一次会接着装。" \
-      "The installation did not finish; the reason stands above. If it is the network: name a mirror with PIP_INDEX_URL (for PyTorch TORCH_INDEX_URL) and run this again."
+  if "$venv_python" -m pip install --no-user --disable-pip-version-check -c "$here/.venv/constraints.txt" "$@" >&2; then return; fi
+  # pip itself gave up, so what is there is whole.
+  rm -f "$here/.venv/unfinished"
+  fail 2 "安装没有完成，原因见上。多半是网络：可以用 PIP_INDEX_URL（PyTorch 用 TORCH_INDEX_URL）指定镜像，再运行一次会接着装。" \
+    "The installation did not finish; the reason stands above. If it is the network: name a mirror with PIP_INDEX_URL (for PyTorch TORCH_INDEX_URL) and run this again."
 }
 
 environment() { # run | test: sets venv_python

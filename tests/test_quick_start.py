@@ -17,6 +17,8 @@ from pathlib import Path
 import pexpect
 import pytest
 
+from pipeline.history import History
+
 ROOT = Path(__file__).resolve().parent.parent
 KEEP = ("PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH", "SYSTEMROOT")
 TOOLS = ("bash", "dirname", "readlink", "cat", "rm", "cp", "grep", "awk")
@@ -283,7 +285,10 @@ def test_a_failed_installation_names_the_mirror_variables_and_goes_on_next_time(
     assert failed.returncode == 2
     assert "PIP_INDEX_URL" in failed.stderr.splitlines()[-1]
     (tmp_path / "away").rename(tmp_path / "wheels")
+    kept = small_house / ".venv" / "of the first time"
+    kept.touch()
     assert run(script, "setup", **offline).returncode == 0
+    assert kept.exists()
 
 
 def tools_only(folder: Path, **scripts: str) -> Path:
@@ -450,3 +455,47 @@ def test_7_talks_to_the_model_with_ollama(house: Path, recorder: Path, tmp_path:
     without = run(house / "quick_start.sh", "7", "zzhua", TRAIN_TO_OLLAMA_PYTHON=recorder, PATH=path)
     assert without.returncode == 5
     assert "--register_only" in without.stderr
+
+
+def test_3_without_a_name_lets_one_choose_from_the_recorded_models(house: Path, recorder: Path, tmp_path: Path) -> None:
+    home = tmp_path / "runs"
+    for name in ("zzhua", "linzhi"):
+        History(home).begin(name)
+    more = {"TRAIN_TO_OLLAMA_HOME": home, "TRAIN_TO_OLLAMA_PYTHON": recorder, "OLLAMA_HOST": "127.0.0.1:9"}
+    child = spawn(house / "quick_start.sh", "3", **more)
+    child.expect_exact("1) linzhi")
+    child.expect_exact("2) zzhua")
+    child.expect_exact("编号（0 返回）：")
+    for wrong in ("3", "00", "x", ""):
+        child.sendline(wrong)
+        child.expect_exact("没有这个编号，请输入 0～2。")
+        child.expect_exact("编号（0 返回）：")
+    child.sendline("2")
+    ended(child)
+    assert calls(tmp_path)[-1] == ["train_to_ollama.py", "--ollama_name", "zzhua", "--continue_train"]
+
+
+def test_the_menu_comes_back_after_a_choice(house: Path, recorder: Path, tmp_path: Path) -> None:
+    more = {"TRAIN_TO_OLLAMA_HOME": tmp_path / "runs", "TRAIN_TO_OLLAMA_PYTHON": recorder, "OLLAMA_HOST": "127.0.0.1:9"}
+    child = spawn(house / "quick_start.sh", **more)
+    child.expect_exact("请选择：")
+    child.sendline("7")
+    child.expect_exact("还没有训练过的模型。先用 ./quick_start.sh 1 训练一个。")
+    child.expect_exact("请选择：")
+    child.sendline("6")
+    child.expect_exact("请选择：")
+    child.sendline("0")
+    assert ended(child) == 0
+    assert calls(tmp_path) == [["-m", "wizard.status", "--names"], ["train_to_ollama.py", "--history"]]
+
+
+def test_9_shows_what_the_machine_has(house: Path, tmp_path: Path) -> None:
+    import torch
+
+    History(tmp_path / "runs").begin("linzhi")
+    more = {"TRAIN_TO_OLLAMA_HOME": tmp_path / "runs", "OLLAMA_HOST": "127.0.0.1:9"}
+    done = run(house / "quick_start.sh", "9", TRAIN_TO_OLLAMA_PYTHON=sys.executable, **more)
+    assert done.returncode == 0, done.stderr
+    assert f"torch {torch.__version__}" in done.stdout
+    assert "http://127.0.0.1:9 没有应答" in done.stdout
+    assert "1 个有训练记录：linzhi" in done.stdout

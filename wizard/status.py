@@ -46,22 +46,25 @@ def model_names() -> list[str]:
 
 def checks() -> list[Check]:
     """One line for each thing that a run needs."""
-    lines = [Check("python", "ok", "status.value", {"value": f"{platform.python_version()}  {sys.executable}"})]
+    lines = [
+        Check("machine.python", "ok", "machine.value", {"value": f"{platform.python_version()}  {sys.executable}"})
+    ]
     versions = {name: _version(name) for name in PACKAGES}
     there = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
-    lines.append(Check("packages", "ok", "status.value", {"value": there}))
+    lines.append(Check("machine.packages", "ok", "machine.value", {"value": there}))
     missing = [name for name, version in versions.items() if not version]
     if missing:
-        lines.append(Check("packages", "warning", "status.packages_missing", {"names": ", ".join(missing)}))
+        lines.append(Check("machine.packages", "warning", "machine.packages_missing", {"names": ", ".join(missing)}))
     if versions["torch"]:
         lines.append(_device())
     lines.append(_ollama())
     home = default_home()
     existing = next(path for path in (home, *home.parents) if path.exists())
     free = shutil.disk_usage(existing).free / GIGABYTE
-    lines.append(Check("space", "ok", "status.space", {"free": f"{free:.1f}", "path": home}))
+    lines.append(Check("machine.space", "ok", "machine.space", {"free": f"{free:.1f}", "path": home}))
     names = History().names()
-    lines.append(Check("models", "ok", "status.models", {"count": len(names), "names": ", ".join(names)}))
+    key = "machine.models" if names else "machine.no_models"
+    lines.append(Check("machine.models", "ok", key, {"count": len(names), "names": ", ".join(names)}))
     return lines
 
 
@@ -77,7 +80,7 @@ def _device() -> Check:
 
     found = detect()
     values = {"device": found.device, "name": found.name, "dtype": found.dtype}
-    return Check("device", "ok", "status.device", values | {"free": f"{found.memory_free / GIGABYTE:.1f}"})
+    return Check("machine.device", "ok", "machine.device", values | {"free": f"{found.memory_free / GIGABYTE:.1f}"})
 
 
 def _ollama() -> Check:
@@ -85,8 +88,8 @@ def _ollama() -> Check:
     try:
         values = {"version": client.version(), "count": len(client.tags()), "host": client.host}
     except OllamaError:
-        return Check("ollama", "warning", "status.no_ollama", {"host": client.host})
-    return Check("ollama", "ok", "status.ollama", values)
+        return Check("machine.ollama", "warning", "machine.no_ollama", {"host": client.host})
+    return Check("machine.ollama", "ok", "machine.ollama", values)
 
 
 if __name__ == "__main__":
