@@ -31,7 +31,7 @@ def wrap(text: str, width: int) -> list[str]:
         return [text]
     indent = " " * (len(text) - len(text.lstrip()))
     lines = [""]
-    for piece in re.findall(r"\s*[（“]*(?:[!-{}~]+\|?|\S)[，。；：、）”！？…]*", text):
+    for piece in re.findall(r"\s*[（“]*(?:[!-{}~]+\|?|\S)[，。；：、）”！？…/]*", text):
         if lines[-1].strip() and cells(lines[-1] + piece) > width:
             lines.append(indent + piece.lstrip())
         else:

@@ -115,8 +115,10 @@ class Screen:
                 self._training.evaluated(event)
                 if not self.console.is_terminal:
                     self._mark("note", t("training.evaluated", epoch=f"{event.epoch:.2f}", loss=f"{event.loss:.3f}"))
-            case CheckpointSaved(step):
-                self._mark("note", t("training.checkpoint", step=step))
+            case CheckpointSaved(step) if self._training:
+                self._training.saved_step = step
+                if not self.console.is_terminal:
+                    self._mark("note", t("training.checkpoint", step=step))
 
     def _show_progress(self, event: Progress) -> None:
         now = time.monotonic()

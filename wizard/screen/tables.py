@@ -197,10 +197,9 @@ def next_steps(summary: Summary) -> str:
 
 def history_table(rows: Sequence[HistoryRow]) -> Table:
     """All runs, the newest first within a name."""
-    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False)
+    table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0), pad_edge=False)
     for column in ("name", "number", "date", "status", "epochs", "learning_rate", "lora_rank", "loss", "val_loss"):
         justify = "left" if column in ("name", "date", "status") else "right"
         table.add_column(t(f"history.{column}"), justify=justify, overflow="fold")  # type: ignore[arg-type]

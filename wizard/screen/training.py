@@ -27,6 +27,7 @@ class TrainingView:
         self.last: StepDone | None = None
         self.validation: Evaluated | None = None
         self.best: Evaluated | None = None
+        self.saved_step: int | None = None
         self._line_step = started.start_step
         self._line_time = -math.inf
 
@@ -55,7 +56,7 @@ class TrainingView:
         """What is trained, on what."""
         event = self.started
         return t(
-            "train.heading",
+            "training.heading",
             device=event.device,
             dtype=event.dtype,
             dialogues=event.dialogues,
@@ -101,7 +102,10 @@ class TrainingView:
         bar.add_column(ratio=1)
         bar.add_column(justify="right", no_wrap=True)
         bar.add_row(ProgressBar(total=total, completed=step), Text(t("training.step", step=step, total=total), "bold"))
-        rows: list[RenderableType] = [bar, Columns([Text(part) for part in self.numbers()], padding=(0, 2))]
+        numbers = [Text(part) for part in self.numbers()]
+        if self.saved_step is not None:
+            numbers.append(Text(t("training.checkpoint", step=self.saved_step), "dim"))
+        rows: list[RenderableType] = [bar, Columns(numbers, padding=(0, 2))]
         if len(self.losses) > 1:
             curve = sparkline(self.losses, min(60, width - 20), blocks)
             first, last = self.losses[0], self.losses[-1]
