@@ -297,10 +297,13 @@ def chat_format_of(base: BaseModel, tokenizer: Any) -> ChatFormat:
 
 def silence_libraries() -> None:
     """Let transformers, datasets and the hub draw and print nothing: whoever listens to the events does."""
+    import warnings
+
     import datasets
     import huggingface_hub.utils
     import transformers
 
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     datasets.disable_progress_bars()

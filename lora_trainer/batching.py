@@ -1,0 +1,104 @@
+"""How the sequences of one optimizer step become padded micro-batches, and what their loss is.
+
+The loss of a step is the sum of its micro-batches' losses over the number of the step's supervised tokens, so how
+the sequences are split changes nothing but rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from lora_trainer.encode import EncodedSequence
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """Some sequences of one step, padded on the right to a rectangle (B sequences, T tokens)."""
+
+    input_ids: Any
+    """int64 (B, T). Padding stands behind everything that is read, so a causal model needs no mask for it."""
+    rows: Any
+    columns: Any
+    """int64 (N,) each: the positions whose next token is supervised."""
+    targets: Any
+    """int64 (N,): those next tokens."""
+
+    def to(self, device: Any) -> MicroBatch:
+        """The same on another device."""
+        moved = {name: part.to(device) for name, part in vars(self).items()}
+        return MicroBatch(**moved)
+
+
+def micro_batches(sequences: Sequence[EncodedSequence], token_budget: int, pad_id: int) -> list[MicroBatch]:
+    """Pad `sequences` into rectangles of at most `token_budget` tokens, padding included.
+
+    A sequence longer than the budget is a micro-batch of its own. Sequences of similar length stand together, the
+    longest first, so that memory runs out at once or never.
+    """
+    groups: list[list[EncodedSequence]] = []
+    for sequence in sorted(sequences, key=len, reverse=True):
+        if groups and (len(groups[-1]) + 1) * (len(groups[-1][0]) - 1) <= token_budget:
+            groups[-1].append(sequence)
+        else:
+            groups.append([sequence])
+    return [_pad(group, pad_id) for group in groups]
+
+
+def _pad(group: list[EncodedSequence], pad_id: int) -> MicroBatch:
+    import torch
+
+    # nothing is predicted from a sequence's last token, so it isn't read
+    length = len(group[0]) - 1
+    input_ids = torch.full((len(group), length), pad_id, dtype=torch.int64)
+    rows: list[int] = []
+    columns: list[int] = []
+    targets: list[int] = []
+    for row, sequence in enumerate(group):
+        ids = (sequence.prompt_ids + sequence.answer_ids)[:-1]
+        input_ids[row, : len(ids)] = torch.tensor(ids)
+        rows += [row] * len(sequence.answer_ids)
+        columns += range(len(sequence.prompt_ids) - 1, len(ids))
+        targets += sequence.answer_ids
+    return MicroBatch(input_ids, torch.tensor(rows), torch.tensor(columns), torch.tensor(targets))
+
+
+def negative_log_likelihood(model: Any, batch: MicroBatch) -> Any:
+    """Sum over the supervised tokens of -log p(token), in nats, float32; a scalar tensor.
+
+    Logits are computed at supervised positions alone: with 150,000 tokens in the vocabulary the others would take
+    most of the memory.
+    """
+    import torch.nn.functional as F
+
+    with _logits_at(model, batch.rows, batch.columns):
+        logits = model(input_ids=batch.input_ids, use_cache=False).logits
+    if logits.shape[0] != 1 or logits.shape[1] != len(batch.targets):
+        # an architecture that doesn't call its output layer in the usual way computed them all
+        logits = logits[batch.rows, batch.columns].unsqueeze(0)
+    return F.cross_entropy(logits[0].float(), batch.targets, reduction="sum")
+
+
+@contextmanager
+def _logits_at(model: Any, rows: Any, columns: Any) -> Iterator[None]:
+    """Hand the output layer only the hidden states (B, T, H) at the positions asked for, as (1, N, H).
+
+    All that a model does behind it (scaling, soft caps) is done position by position.
+    """
+
+    def select(_: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        return (inputs[0][rows, columns].unsqueeze(0), *inputs[1:])
+
+    inner = getattr(model, "module", model)
+    handle = inner.get_output_embeddings().register_forward_pre_hook(select)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def share(items: Iterable[EncodedSequence], rank: int, processes: int) -> list[EncodedSequence]:
+    """The part of one step's sequences that process `rank` computes; similar lengths go round."""
+    return sorted(items, key=len, reverse=True)[rank::processes]

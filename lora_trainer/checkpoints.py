@@ -1,0 +1,85 @@
+"""Checkpoints on disk: whole or not there, whenever the process is killed.
+
+A checkpoint is written into a folder of another name and renamed when it is complete.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+_PREFIX = "checkpoint-"
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+
+
+class Checkpoints:
+    """The checkpoints of one run, each named after the optimizer steps done."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.writing = folder / "writing"
+        """Where the Trainer writes; a leftover of a killed process is never read."""
+
+    def at(self, step: int) -> Path:
+        """The folder of the checkpoint after `step` steps."""
+        return self.folder / f"{_PREFIX}{step}"
+
+    def steps(self) -> list[int]:
+        """Steps of the checkpoints there are, in order."""
+        names = (path.name.removeprefix(_PREFIX) for path in self.folder.glob(f"{_PREFIX}*"))
+        return sorted(int(name) for name in names if name.isdigit())
+
+    def history(self, step: int) -> list[dict[str, Any]]:
+        """What was logged up to that checkpoint: `step` with `loss` or `eval_loss` in each entry."""
+        state = json.loads((self.at(step) / "trainer_state.json").read_text(encoding="utf-8"))
+        entries: list[dict[str, Any]] = state["log_history"]
+        return entries
+
+    def complete(self, step: int) -> None:
+        """Give the checkpoint that has just been written its name, once its bytes are on the disk."""
+        written = self.writing / f"{_PREFIX}{step}"
+        for path in written.iterdir():
+            with path.open("rb+") as file:
+                os.fsync(file.fileno())
+        if self.at(step).exists():
+            shutil.rmtree(self.at(step))
+        written.rename(self.at(step))
+
+    def prune(self, keep: Iterable[int]) -> None:
+        """Delete all checkpoints but the newest two and those named."""
+        for step in set(self.steps()[:-2]) - set(keep):
+            # renamed first: a half deleted checkpoint must not look like one
+            doomed = self.at(step).rename(self.folder / f"deleting-{step}")
+            shutil.rmtree(doomed)
+
+    def clear(self, *, all_of_them: bool) -> None:
+        """Delete what killed processes have left, or everything."""
+        if all_of_them and self.folder.exists():
+            shutil.rmtree(self.folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for leftover in [self.writing, *self.folder.glob("deleting-*")]:
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def best_step(history: Sequence[dict[str, Any]]) -> int | None:
+    """The evaluated step with the lowest validation loss (the earliest of equals), the base model left out."""
+    evaluated = [entry for entry in history if "eval_loss" in entry and entry["step"] > 0]
+    return min(evaluated, key=lambda entry: entry["eval_loss"])["step"] if evaluated else None
+
+
+def publish_adapter(checkpoint: Path, adapter: Path) -> None:
+    """Copy a checkpoint's adapter (PEFT's two files) to `adapter`, whole or not at all."""
+    fresh, old = (adapter.with_name(f"{adapter.name}.{end}") for end in ("new", "old"))
+    for folder in (fresh, old):
+        shutil.rmtree(folder, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    for name in ADAPTER_FILES:
+        shutil.copyfile(checkpoint / name, fresh / name)
+    if adapter.exists():
+        adapter.rename(old)
+    fresh.rename(adapter)
+    shutil.rmtree(old, ignore_errors=True)

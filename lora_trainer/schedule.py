@@ -1,0 +1,45 @@
+"""What a run does at which step: a function of the plan and the step's number alone, whatever happened before."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from random import Random
+
+from lora_trainer.plan import TrainPlan, rate_factor
+
+
+def learning_rate(plan: TrainPlan, step: int, dialogues: int) -> float:
+    """The rate of optimizer step `step` (0-based)."""
+    return plan.learning_rate * rate_factor(step, plan.total_steps(dialogues), plan.steps_per_epoch(dialogues))
+
+
+def evaluation_steps(total_steps: int, steps_per_epoch: int) -> list[int]:
+    """After how many steps the validation loss is taken and a checkpoint kept.
+
+    Every half epoch, four times over the run at least (where it has four steps), and at the end.
+    """
+    interval = max(1.0, min(steps_per_epoch / 2, total_steps / 4))
+    return sorted({math.ceil(i * interval) for i in range(1, int(total_steps / interval) + 1)} | {total_steps})
+
+
+def step_dialogues(plan: TrainPlan, step: int, dialogues: int) -> list[int]:
+    """The indices of the dialogues of optimizer step `step` (0-based).
+
+    Every epoch is a permutation of its own; its last step holds what is left.
+    """
+    epoch, position = divmod(step, plan.steps_per_epoch(dialogues))
+    return _order(dialogues, plan.seed, epoch)[position * plan.batch_size : (position + 1) * plan.batch_size]
+
+
+@lru_cache(maxsize=2)
+def _order(dialogues: int, seed: int, epoch: int) -> list[int]:
+    order = list(range(dialogues))
+    # seeded with a text: Python keeps what follows from it the same on every machine and version
+    Random(f"{seed} {epoch}").shuffle(order)
+    return order
+
+
+def dropout_seed(plan: TrainPlan, step: int, process: int) -> int:
+    """The seed of the dropout masks of one process in one step."""
+    return (plan.seed << 31) ^ (step << 8) ^ process

@@ -1,0 +1,253 @@
+"""transformers' Trainer, one item of whose data is a whole optimizer step.
+
+So what a step computes depends on the plan's seed and the step's number alone: not on how it is split into
+micro-batches, shared among processes, or interrupted.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch.optim.lr_scheduler import LambdaLR
+from torch.utils.data import DataLoader, Dataset
+from transformers import PrinterCallback, Trainer, TrainerCallback
+
+from lora_trainer.batching import MicroBatch, micro_batches, negative_log_likelihood, share
+from lora_trainer.checkpoints import Checkpoints, best_step
+from lora_trainer.encode import EncodedDialogues, EncodedSequence
+from lora_trainer.errors import ResourceError, UsageError
+from lora_trainer.events import CheckpointSaved, Evaluated, Listener, Note, StepDone, ignore
+from lora_trainer.plan import TrainPlan
+from lora_trainer.schedule import dropout_seed, evaluation_steps, learning_rate, step_dialogues
+
+CHECKPOINT_SECONDS = 600
+"""A kill loses at most this much, where evaluations are further apart."""
+_RECENT = 20
+"""Steps over which the speed is averaged."""
+
+
+class _Steps(Dataset[dict[str, Any]]):
+    """Item i: the dialogues of optimizer step i."""
+
+    def __init__(self, plan: TrainPlan, dialogues: int) -> None:
+        self.plan, self.dialogues = plan, dialogues
+
+    def __len__(self) -> int:
+        return self.plan.total_steps(self.dialogues)
+
+    def __getitem__(self, step: int) -> dict[str, Any]:
+        return {"step": step, "dialogues": step_dialogues(self.plan, step, self.dialogues)}
+
+
+class StepTrainer(Trainer):
+    """Computes each step's loss over its supervised tokens, and says how it goes through events."""
+
+    listener: Listener = staticmethod(ignore)
+    stop: Callable[[], bool] = staticmethod(lambda: False)
+
+    def __init__(
+        self,
+        model: Any,
+        arguments: Any,
+        rows: EncodedDialogues,
+        val_rows: EncodedDialogues | None,
+        plan: TrainPlan,
+        checkpoints: Checkpoints,
+        *,
+        pad_id: int,
+        token_budget: int,
+        checkpointing: bool,
+    ) -> None:
+        super().__init__(model=model, args=arguments, callbacks=[_Reporter(self)])
+        self.remove_callback(PrinterCallback)
+        self.rows, self.val_rows, self.plan, self.checkpoints = rows, val_rows, plan, checkpoints
+        self.pad_id, self.token_budget, self.checkpointing = pad_id, token_budget, False
+        if checkpointing:
+            self._checkpoint_activations()
+
+    # the data
+
+    def get_train_dataloader(self) -> DataLoader[dict[str, Any]]:
+        """One item a step, the same in every process: not to be sharded by accelerate."""
+        return DataLoader(_Steps(self.plan, len(self.rows)), batch_size=1, collate_fn=lambda items: items[0])
+
+    def floating_point_ops(self, inputs: dict[str, Any]) -> int:  # noqa: ARG002
+        """Not counted: an item holds no tensors."""
+        return 0
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:  # noqa: ARG002
+        """The plan's schedule, for the Trainer's books: the rate itself is set anew at every step."""
+        factor = lambda step: learning_rate(self.plan, step, len(self.rows)) / self.plan.learning_rate  # noqa: E731
+        self.lr_scheduler = LambdaLR(optimizer or self.optimizer, factor)
+        self._created_lr_scheduler = True
+        return self.lr_scheduler
+
+    # one step
+
+    def training_step(self, model: Any, inputs: dict[str, Any], *_: Any) -> torch.Tensor:
+        """Forward and backward over the whole step; returns its loss (nats per supervised token)."""
+        began = time.perf_counter()
+        model.train()
+        step = inputs["step"]
+        rate = learning_rate(self.plan, step, len(self.rows))
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        sequences = [s for i in inputs["dialogues"] for s in self.rows[i].sequences]
+        loss = None
+        while loss is None:
+            # dropout masks are a function of seed, step and process, also when the step is repeated
+            torch.manual_seed(dropout_seed(self.plan, step, self.args.process_index))
+            loss = self._try_step(model, sequences)
+        self._sum_over_processes(loss)
+        if not math.isfinite(loss.item()):
+            raise UsageError("error.train.not_finite", step=step + 1, learning_rate=rate)
+        tokens = sum(len(sequence) - 1 for sequence in sequences)
+        self.state.log_history.append(
+            {"step": step + 1, "loss": loss.item(), "tokens": tokens, "seconds": time.perf_counter() - began}
+        )
+        return loss
+
+    def _try_step(self, model: Any, sequences: list[EncodedSequence]) -> torch.Tensor | None:
+        """This process' part of the loss, its gradients added up; None where memory ran out and less may do."""
+        supervised = sum(len(sequence.answer_ids) for sequence in sequences)
+        mine = share(sequences, self.args.process_index, self.args.world_size)
+        # DDP averages over the processes, and a process without a sequence has to join in
+        weight = self.args.world_size / supervised if mine else 0.0
+        batches = micro_batches(mine or sequences[:1], self.token_budget, self.pad_id)
+        loss = torch.zeros((), device=self.args.device)
+        try:
+            for number, batch in enumerate(batches):
+                last = number == len(batches) - 1
+                with nullcontext() if last else self.accelerator.no_sync(model):
+                    nll = self._nll(model, batch)
+                    self.accelerator.backward(nll * weight)
+                loss += nll.detach() * weight / self.args.world_size
+        except (torch.OutOfMemoryError, RuntimeError) as error:
+            if not _out_of_memory(error):
+                raise
+            reason = str(error)
+        else:
+            return loss
+        self._use_less_memory(model, max(len(batch.input_ids) for batch in batches), reason)
+        return None
+
+    def _nll(self, model: Any, batch: MicroBatch) -> torch.Tensor:
+        with self.compute_loss_context_manager():
+            nll: torch.Tensor = negative_log_likelihood(model, batch.to(self.args.device))
+        return nll
+
+    def _use_less_memory(self, model: Any, sequences: int, reason: str) -> None:
+        """Halve the token budget, then recompute activations, then give up (at once among several processes)."""
+        alone = self.args.world_size == 1
+        if alone and sequences > 1:
+            self.token_budget //= 2
+            self.listener(Note("note.token_budget_halved", {"tokens": self.token_budget}))
+        elif alone and not self.checkpointing:
+            self._checkpoint_activations()
+            self.listener(Note("note.activations_recomputed"))
+        else:
+            raise ResourceError("error.resource.training_memory", max_length=self.plan.max_length, reason=reason)
+        model.zero_grad()
+        if self.args.device.type != "cpu":
+            getattr(torch, self.args.device.type).empty_cache()
+
+    def _checkpoint_activations(self) -> None:
+        self.checkpointing = True
+        self.model.activation_checkpointing_enable({"use_reentrant": False})
+
+    def _sum_over_processes(self, value: torch.Tensor) -> None:
+        if self.args.world_size > 1:
+            dist.all_reduce(value)
+
+    # validation and checkpoints
+
+    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
+        """The loss over the validation dialogues, told and written down; nothing where there are none."""
+        self.control.should_evaluate = False
+        if not self.val_rows:
+            return {}
+        sequences = [s for dialogue in self.val_rows for s in dialogue.sequences]
+        mine = share(sequences, self.args.process_index, self.args.world_size)
+        total = torch.zeros(
+            (), device=self.args.device, dtype=torch.float64 if self.args.device.type != "mps" else None
+        )
+        self.model.eval()
+        with torch.no_grad():
+            for batch in micro_batches(mine, self.token_budget, self.pad_id):
+                total += self._nll(self.model, batch)
+        self._sum_over_processes(total)
+        loss = total.item() / sum(len(sequence.answer_ids) for sequence in sequences)
+        step = self.state.global_step
+        self.state.log_history.append({"step": step, "eval_loss": loss})
+        best = best_step(self.state.log_history) == step and step > 0
+        self.listener(Evaluated(step, step / self.plan.steps_per_epoch(len(self.rows)), loss, best))
+        return {"eval_loss": loss}
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        super()._save_checkpoint(model, trial)
+        self.accelerator.wait_for_everyone()
+        step = self.state.global_step
+        if self.args.should_save:
+            self.checkpoints.complete(step)
+            best = best_step(self.state.log_history)
+            self.checkpoints.prune(keep=[] if best is None else [best])
+        self.accelerator.wait_for_everyone()
+        self.listener(CheckpointSaved(step, str(self.checkpoints.at(step))))
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        """The adapter alone; PEFT is kept from asking the hub about the base model."""
+        if self.args.should_save and output_dir:
+            self.model.save_pretrained(output_dir, state_dict=state_dict, save_embedding_layers=False)
+            (Path(output_dir) / "README.md").unlink(missing_ok=True)
+
+
+class _Reporter(TrainerCallback):
+    """Tells of each step, and decides when to evaluate, to save and to stop."""
+
+    def __init__(self, trainer: StepTrainer) -> None:
+        self.trainer = trainer
+        self.saved_at = time.monotonic()
+
+    def on_train_begin(self, _args: Any, state: Any, _control: Any, **_: Any) -> None:
+        if state.global_step == 0:
+            self.trainer.evaluate()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        trainer, step = self.trainer, state.global_step
+        per_epoch = trainer.plan.steps_per_epoch(len(trainer.rows))
+        recent = [entry for entry in state.log_history[-2 * _RECENT :] if "loss" in entry][-_RECENT:]
+        seconds = sum(entry["seconds"] for entry in recent)
+        trainer.listener(
+            StepDone(
+                step=step,
+                total_steps=state.max_steps,
+                epoch=step / per_epoch,
+                loss=recent[-1]["loss"],
+                learning_rate=learning_rate(trainer.plan, step - 1, len(trainer.rows)),
+                tokens_per_second=sum(entry["tokens"] for entry in recent) / seconds,
+                seconds_left=(state.max_steps - step) * seconds / len(recent),
+            )
+        )
+        # every process does the same, so what only one of them saw (a signal, a clock) counts for all
+        due = time.monotonic() - self.saved_at > CHECKPOINT_SECONDS
+        wishes = torch.tensor([trainer.stop(), due], dtype=torch.float32, device=args.device)
+        trainer._sum_over_processes(wishes)
+        stop, due = (wish > 0 for wish in wishes.tolist())
+        control.should_evaluate = step in evaluation_steps(state.max_steps, per_epoch)
+        control.should_save = control.should_evaluate or stop or due
+        control.should_training_stop = stop or step >= state.max_steps
+        if control.should_save:
+            self.saved_at = time.monotonic()
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    """CUDA has a class for it; MPS and the CPU's allocator only words."""
+    words = ("out of memory", "can't allocate memory", "not enough memory")
+    return isinstance(error, torch.OutOfMemoryError) or any(word in str(error) for word in words)

@@ -1,0 +1,202 @@
+"""The LoRA run: dialogues and a base model in, an adapter out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lora_trainer.base_models import BaseModel, load_model, silence_libraries
+from lora_trainer.checkpoints import Checkpoints, best_step, publish_adapter
+from lora_trainer.encode import EncodedDialogues
+from lora_trainer.events import Listener, Note, TrainingStarted, ignore
+from lora_trainer.hardware import Hardware, detect, fit_memory
+from lora_trainer.plan import TrainPlan
+
+MAX_GRADIENT_NORM = 1.0
+"""One odd row can't throw the adapter off; the usual value, and ordinary steps of a LoRA stay below it."""
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a run has come to."""
+
+    adapter: Path
+    """PEFT's adapter_config.json and adapter_model.safetensors; not there when the run was interrupted."""
+    steps: int
+    total_steps: int
+    losses: list[tuple[int, float]]
+    """(optimizer step, mean loss per supervised token in nats)."""
+    val_losses: list[tuple[int, float]]
+    """The same over the validation dialogues; step 0 is the base model."""
+    best_step: int | None
+    """Where the validation loss was lowest."""
+    seconds: float
+    """Time of all steps, those before an interruption too."""
+    device: str
+    dtype: str
+    interrupted: bool
+
+
+def train(
+    base: BaseModel,
+    tokenizer: Any,
+    train_rows: EncodedDialogues,
+    val_rows: EncodedDialogues | None,
+    plan: TrainPlan,
+    run_dir: Path,
+    *,
+    listener: Listener = ignore,
+    stop: Callable[[], bool] = lambda: False,
+    resume: bool = False,
+    hardware: Hardware | None = None,
+) -> TrainResult:
+    """Train a LoRA adapter and leave it in `run_dir/adapter`; checkpoints stand in `run_dir/checkpoints`.
+
+    `stop` is asked after every step: true ends the run with a checkpoint. `resume` goes on from the newest
+    checkpoint, to the same result as if there had been no interruption; without it, old checkpoints are deleted.
+    Runs in every process that `accelerate launch` starts; the first one alone speaks and writes.
+    Raises UsageError where the loss stops being a number, ResourceError where memory doesn't even hold one sequence.
+    """
+    silence_libraries()
+    hardware = hardware or detect()
+    total = plan.total_steps(len(train_rows))
+    checkpoints = Checkpoints(run_dir / "checkpoints")
+    arguments = _arguments(plan, hardware, total, checkpoints)
+    main = arguments.process_index == 0
+    if main:
+        checkpoints.clear(all_of_them=not resume)
+    _wait(arguments)
+    done = max(checkpoints.steps(), default=0)
+    history = checkpoints.history(done) if done else []
+    interrupted = False
+    if done < total:
+        trainer = _trainer(arguments, base, tokenizer, train_rows, val_rows, plan, checkpoints, hardware)
+        trainer.listener = listener if main else ignore
+        trainer.stop = stop
+        trainer.listener(_started(trainer, train_rows, plan, done, hardware))
+        trainer.train(resume_from_checkpoint=str(checkpoints.at(done)) if done else None)
+        done, history = trainer.state.global_step, trainer.state.log_history
+        interrupted = done < total
+    val_losses = [(entry["step"], entry["eval_loss"]) for entry in history if "eval_loss" in entry]
+    best = best_step(history)
+    if main and not interrupted:
+        if plan.early_stop and best is None:
+            listener(Note("note.early_stop_without_validation"))
+        publish_adapter(checkpoints.at(best if plan.early_stop and best else total), run_dir / "adapter")
+    _wait(arguments)
+    steps = [entry for entry in history if "loss" in entry]
+    return TrainResult(
+        adapter=run_dir / "adapter",
+        steps=done,
+        total_steps=total,
+        losses=[(entry["step"], entry["loss"]) for entry in steps],
+        val_losses=val_losses,
+        best_step=best,
+        seconds=sum(entry["seconds"] for entry in steps),
+        device=hardware.device,
+        dtype=hardware.dtype,
+        interrupted=interrupted,
+    )
+
+
+def _arguments(plan: TrainPlan, hardware: Hardware, total: int, checkpoints: Checkpoints) -> Any:
+    from transformers import TrainingArguments
+
+    arguments = TrainingArguments(
+        output_dir=str(checkpoints.writing),
+        max_steps=total,
+        per_device_train_batch_size=1,
+        learning_rate=plan.learning_rate,
+        optim="adamw_torch",
+        weight_decay=0.0,
+        max_grad_norm=MAX_GRADIENT_NORM,
+        seed=plan.seed,
+        use_cpu=hardware.device == "cpu",
+        bf16=hardware.dtype == "bfloat16",
+        fp16=hardware.dtype == "float16",
+        ddp_backend="gloo" if hardware.device == "cpu" and int(os.environ.get("WORLD_SIZE", "1")) > 1 else None,
+        ddp_find_unused_parameters=False,
+        dataloader_pin_memory=False,
+        logging_strategy="no",
+        logging_nan_inf_filter=False,
+        save_strategy="no",
+        report_to=[],
+        disable_tqdm=True,
+    )
+    # several GPUs are for `accelerate launch`; nn.DataParallel would split one step's item
+    arguments._n_gpu = min(arguments.n_gpu, 1)
+    return arguments
+
+
+def _trainer(
+    arguments: Any,
+    base: BaseModel,
+    tokenizer: Any,
+    train_rows: EncodedDialogues,
+    val_rows: EncodedDialogues | None,
+    plan: TrainPlan,
+    checkpoints: Checkpoints,
+    hardware: Hardware,
+) -> Any:
+    from lora_trainer.step_trainer import StepTrainer
+
+    model = adapted_model(base, plan, str(arguments.device), hardware.dtype)
+    use = fit_memory(base, plan, hardware)
+    pad = tokenizer.pad_token_id
+    return StepTrainer(
+        model,
+        arguments,
+        train_rows,
+        val_rows,
+        plan,
+        checkpoints,
+        pad_id=tokenizer.eos_token_id or 0 if pad is None else pad,
+        token_budget=use.token_budget,
+        checkpointing=use.checkpointing,
+    )
+
+
+def adapted_model(base: BaseModel, plan: TrainPlan, device: str, dtype: str) -> Any:
+    """The frozen base model with a fresh adapter in float32 on all linear layers but the output layer."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    model = load_model(base, device, dtype)
+    config = LoraConfig(
+        r=plan.lora_rank,
+        lora_alpha=int(plan.lora_alpha) if plan.lora_alpha.is_integer() else plan.lora_alpha,
+        lora_dropout=plan.lora_dropout,
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+    )
+    # A is random, B is zero: the same adapter on every device and in every process
+    torch.manual_seed(plan.seed)
+    adapted = get_peft_model(model, config)
+    adapted.peft_config["default"].base_model_name_or_path = base.source
+    return adapted
+
+
+def _started(trainer: Any, rows: EncodedDialogues, plan: TrainPlan, done: int, hardware: Hardware) -> TrainingStarted:
+    sequences, supervised = rows.counts()
+    return TrainingStarted(
+        total_steps=plan.total_steps(len(rows)),
+        start_step=done,
+        steps_per_epoch=plan.steps_per_epoch(len(rows)),
+        dialogues=len(rows),
+        sequences=sequences,
+        supervised_tokens=supervised,
+        device=hardware.name,
+        dtype=hardware.dtype,
+        trainable_parameters=sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
+    )
+
+
+def _wait(arguments: Any) -> None:
+    """Let every process get here."""
+    import torch.distributed as dist
+
+    if arguments.world_size > 1:
+        dist.barrier()
