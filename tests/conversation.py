@@ -35,7 +35,6 @@ def conversation(flags: str) -> None:
 
     def work() -> dict[str, object]:
         request = parse(flags.split())
-        screen.banner()
         name = flow.decide_name(request, screen, ["zzhua"], check)
         choice = flow.decide_existing(request, name, EXISTING if name in ("zzhua", "foreign") else None)
         if choice == "skip":

@@ -19,7 +19,7 @@ from lora_trainer.errors import Cancelled, DataError, Interrupted, UsageError
 from lora_trainer.events import TrainingStarted
 from lora_trainer.plan import TrainPlan
 from pipeline.flags import FLAGS
-from tests.terminal import ROOT
+from tests.terminal import CTRL_C, ROOT, Terminal
 from train_to_ollama import Stop, guarded
 from wizard import words
 from wizard.command_line import parse
@@ -239,3 +239,17 @@ def test_in_a_training_the_first_signal_asks_and_the_second_aborts(number: signa
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("how", ["key", "signal"])
+def test_the_program_that_asks_is_cancelled_by_a_key_or_a_signal(how: str, tmp_path: Path) -> None:
+    environment = {"TRAIN_TO_OLLAMA_HOME": str(tmp_path), "OLLAMA_HOST": "127.0.0.1:9"}
+    with Terminal(["train_to_ollama.py"], environment=environment) as terminal:
+        terminal.wait_for("train_to_ollama").wait_for("给模型起个名字")
+        if how == "key":
+            terminal.send(CTRL_C)
+        else:
+            os.kill(terminal.pid, signal.SIGTERM)
+        assert terminal.finish() == 3
+        assert "已取消，什么都没有改动" in terminal.screen
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]

@@ -36,6 +36,8 @@ def decide_name(request: Request, screen: Screen, existing: Sequence[str], check
     """The model's canonical name. `check` returns it or raises UserError; `existing` are the names with a record."""
     if request.ollama_name is not None:
         return check(request.ollama_name)
+    if prompts.can_ask():
+        screen.banner()
     if existing and (request.wants_continuation or request.rollback or request.verify or request.register_only):
         return questions.ask_which_model(existing)
     default = ""
