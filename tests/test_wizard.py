@@ -175,7 +175,7 @@ def test_more_than_ten_epochs_are_asked_back() -> None:
         terminal.wait_for("总共训练几轮").send(CLEAR, "11", ENTER)
         terminal.wait_for("2e-4  默认").send(ENTER)
         terminal.wait_for("LoRA 的秩").send(ENTER)
-        terminal.wait_for("一共 11.0 轮，很可能过拟合").send("y", ENTER)
+        terminal.wait_for("一共 11.0 轮，确定").send("y", ENTER)
         terminal.wait_for("就这样").send(ENTER)
         assert result(terminal).split()[4] == "11.0"
 
