@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from itertools import pairwise
 
@@ -35,6 +34,8 @@ class Stop:
 
     def listen(self) -> None:
         """Take the signals from now on."""
+        import signal
+
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self.handle)
 
@@ -83,11 +84,12 @@ def _run(argv: list[str]) -> int:
         from wizard.command_line import parse
 
         request = parse(argv)
-        from wizard import flow, prompts
+        from wizard import prompts
+        from wizard.run import run
 
         if json or quiet:
             prompts.forbid()
-        return flow.run(request, screen, stop)
+        return run(request, screen, stop)
 
     result = guarded(work, screen, debug="--debug" in argv)
     if json and not quiet:
