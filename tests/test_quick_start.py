@@ -21,6 +21,8 @@ from pipeline.history import History
 
 ROOT = Path(__file__).resolve().parent.parent
 KEEP = ("PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH", "SYSTEMROOT")
+NOBODY = "ollama.invalid:9"
+"""No Ollama: a name that no server ever has, and that nobody would start one for."""
 TOOLS = ("bash", "dirname", "readlink", "cat", "rm", "cp", "grep", "awk")
 
 
@@ -430,7 +432,7 @@ def test_3_with_a_name_goes_straight_to_the_entry_through_a_symlink(
     (tmp_path / "bin").mkdir()
     link = tmp_path / "bin" / "train"
     link.symlink_to(Path("..") / house.name / "quick_start.sh")
-    home = {"TRAIN_TO_OLLAMA_HOME": tmp_path / "runs", "OLLAMA_HOST": "127.0.0.1:9"}
+    home = {"TRAIN_TO_OLLAMA_HOME": tmp_path / "runs", "OLLAMA_HOST": NOBODY}
     done = run(link, "3", "zzhua", "--system", "两个 词", "--yes", TRAIN_TO_OLLAMA_PYTHON=recorder, **home)
     wanted = ["train_to_ollama.py", "--ollama_name", "zzhua", "--continue_train", "--system", "两个 词", "--yes"]
     assert calls(tmp_path) == [wanted]
@@ -440,7 +442,7 @@ def test_3_with_a_name_goes_straight_to_the_entry_through_a_symlink(
 
 
 def test_1_and_6_pass_their_arguments_on(house: Path, recorder: Path, tmp_path: Path) -> None:
-    home = {"TRAIN_TO_OLLAMA_HOME": tmp_path / "runs", "TRAIN_TO_OLLAMA_PYTHON": recorder, "OLLAMA_HOST": "127.0.0.1:9"}
+    home = {"TRAIN_TO_OLLAMA_HOME": tmp_path / "runs", "TRAIN_TO_OLLAMA_PYTHON": recorder, "OLLAMA_HOST": NOBODY}
     run(house / "quick_start.sh", "1", "--help", **home)
     history = run(house / "quick_start.sh", "6", "--json", **home)
     assert calls(tmp_path) == [["train_to_ollama.py", "--help"], ["train_to_ollama.py", "--history", "--json"]]
@@ -461,7 +463,7 @@ def test_3_without_a_name_lets_one_choose_from_the_recorded_models(house: Path, 
     home = tmp_path / "runs"
     for name in ("zzhua", "linzhi"):
         History(home).begin(name)
-    more = {"TRAIN_TO_OLLAMA_HOME": home, "TRAIN_TO_OLLAMA_PYTHON": recorder, "OLLAMA_HOST": "127.0.0.1:9"}
+    more = {"TRAIN_TO_OLLAMA_HOME": home, "TRAIN_TO_OLLAMA_PYTHON": recorder, "OLLAMA_HOST": NOBODY}
     child = spawn(house / "quick_start.sh", "3", **more)
     child.expect_exact("1) linzhi")
     child.expect_exact("2) zzhua")
@@ -476,7 +478,7 @@ def test_3_without_a_name_lets_one_choose_from_the_recorded_models(house: Path, 
 
 
 def test_the_menu_comes_back_after_a_choice(house: Path, recorder: Path, tmp_path: Path) -> None:
-    more = {"TRAIN_TO_OLLAMA_HOME": tmp_path / "runs", "TRAIN_TO_OLLAMA_PYTHON": recorder, "OLLAMA_HOST": "127.0.0.1:9"}
+    more = {"TRAIN_TO_OLLAMA_HOME": tmp_path / "runs", "TRAIN_TO_OLLAMA_PYTHON": recorder, "OLLAMA_HOST": NOBODY}
     child = spawn(house / "quick_start.sh", **more)
     child.expect_exact("请选择：")
     child.sendline("7")
@@ -493,9 +495,9 @@ def test_9_shows_what_the_machine_has(house: Path, tmp_path: Path) -> None:
     import torch
 
     History(tmp_path / "runs").begin("linzhi")
-    more = {"TRAIN_TO_OLLAMA_HOME": tmp_path / "runs", "OLLAMA_HOST": "127.0.0.1:9"}
+    more = {"TRAIN_TO_OLLAMA_HOME": tmp_path / "runs", "OLLAMA_HOST": NOBODY}
     done = run(house / "quick_start.sh", "9", TRAIN_TO_OLLAMA_PYTHON=sys.executable, **more)
     assert done.returncode == 0, done.stderr
     assert f"torch {torch.__version__}" in done.stdout
-    assert "http://127.0.0.1:9 没有应答" in done.stdout
+    assert f"http://{NOBODY} 没有应答" in done.stdout
     assert "1 个有训练记录：linzhi" in done.stdout

@@ -34,14 +34,14 @@ Ask = Callable[[str], tuple[str, bool]]
 """A question -> the answer, and whether it ended by itself."""
 
 
-def main() -> int:
-    """Run the demo and return the exit code of what failed, 0 where all of it ran."""
+def main(arguments: Sequence[str]) -> int:
+    """Run the demo, with further flags for the training; the exit code of what failed, 0 where all of it ran."""
     output.never_fail_on_characters()
     screen = Screen()
     try:
         base = embedded_base_model()
         with_ollama = _ollama_answers()
-        code = _run(train_command(base, register=with_ollama))
+        code = _run([*train_command(base, register=with_ollama), *arguments])
         if code != 0:
             return code
         run = History().newest(NAME)
@@ -167,4 +167,4 @@ def _marked(answers: Sequence[tuple[str, bool]]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))
