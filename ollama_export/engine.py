@@ -58,6 +58,9 @@ class Engine:
         params.fit_params = False
         params.warmup = False
         params.cache_ram_mib = 0
+        # attention in half precision would hide how exactly the GGUF keeps the trained weights
+        params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
         params.ui = False
         try:
             self._server: Any = xllamacpp.Server(params)
@@ -131,6 +134,9 @@ class Engine:
 
     def logprobs(self, prompt: str | Sequence[int]) -> list[float]:
         """Natural log of the next token's probability for every id of the vocabulary, at temperature 1."""
+        # The server tells no probabilities with an end token or half a character: it is made to write a letter. The
+        # probabilities are those before that bias.
+        letter = self.tokenize("a", add_special=False)[-1]
         answer = self._post(
             "/completion",
             {
@@ -138,6 +144,7 @@ class Engine:
                 "n_predict": 1,
                 "temperature": 0.0,
                 "n_probs": self.vocabulary,
+                "logit_bias": [[letter, 1e6]],
                 "cache_prompt": False,
             },
         )

@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -15,15 +14,13 @@ from lora_trainer import errors
 from lora_trainer.errors import ConversionError, UserError
 from ollama_export import gguf_from_gguf
 from ollama_export.gguf_format import read_head
-from ollama_export.gguf_write import GgufFile, partial
+from ollama_export.gguf_write import GgufFile, Progress, partial, unheard
 from ollama_export.llama_cpp import architecture_of, converter_folder, convertible_architectures
+from ollama_export.quantize import quantize_gguf
+
+__all__ = ["GgufFile", "export_gguf", "quantize_gguf", "supported_architecture"]
 
 FileType = Literal["f32", "f16", "bf16", "q8_0"]
-Progress = Callable[[int, int], None]
-
-
-def unheard(done: int, total: int) -> None:
-    """Hear no progress."""
 
 
 def export_gguf(

@@ -94,6 +94,10 @@ def _encode(value: Any, kind: int, item_kind: int | None) -> bytes:
     head = struct.pack("<IQ", item_kind, len(value))
     if item_kind in _FORMATS:
         return head + struct.pack(f"<{len(value)}{_FORMATS[item_kind]}", *value)
+    if item_kind == STRING:
+        length = struct.Struct("<Q").pack
+        texts = [item.encode("utf-8") if isinstance(item, str) else item for item in value]
+        return head + b"".join([part for text in texts for part in (length(len(text)), text)])
     return head + b"".join(_encode(item, item_kind, None) for item in value)
 
 

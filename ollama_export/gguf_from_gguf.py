@@ -26,10 +26,10 @@ COPIED = 1 << 20
 ARCHITECTURES = ("llama", "qwen2", "qwen3", "gemma2", "gemma3", "phi3")
 
 
-class QuantizedRows:
-    """A tensor of the base GGUF, dequantised, its delta added."""
+class StoredRows:
+    """A tensor of a GGUF in float32, its delta added where it has one."""
 
-    def __init__(self, path: Path, tensor: TensorInfo, delta: LoraDelta) -> None:
+    def __init__(self, path: Path, tensor: TensorInfo, delta: LoraDelta | None = None) -> None:
         self._path = path
         self._tensor = tensor
         self._delta = delta
@@ -44,7 +44,7 @@ class QuantizedRows:
         raw = np.fromfile(self._path, np.uint8, count, offset=tensor.offset + start * tensor.row_bytes)
         kind = gguf.GGMLQuantizationType(tensor.type)
         weights: np.ndarray = gguf.quants.dequantize(raw.reshape(stop - start, -1), kind)
-        return weights + self._delta.rows(start, stop)
+        return weights + self._delta.rows(start, stop) if self._delta else weights
 
 
 def plan_gguf(
@@ -62,12 +62,12 @@ def plan_gguf(
     for tensor in head.tensors:
         delta = by_tensor.get(tensor.name)
         if delta is None:
-            plan.append((tensor, partial(_copied, path, tensor)))
+            plan.append((tensor, partial(copied, path, tensor)))
         else:
             if delta.shape != tensor.shape:
                 raise ConversionError("error.adapter.shape", adapter=delta.shape, weight=tensor.shape)
             new = TensorInfo(tensor.name, tensor.shape, fitting_type(wanted, tensor.shape[-1]))
-            source = QuantizedRows(path, tensor, delta)
+            source = StoredRows(path, tensor, delta)
             plan.append((new, partial(encoded_pieces, new, source)))
         weights[plan[-1][0].type] += math.prod(tensor.shape)
     # the kind of most weights names the file; untouched ones keep their own kind
@@ -104,7 +104,8 @@ def _by_tensor(head: GgufHead, deltas: dict[str, LoraDelta]) -> dict[str, LoraDe
     return found
 
 
-def _copied(path: Path, tensor: TensorInfo) -> Iterator[bytes]:
+def copied(path: Path, tensor: TensorInfo) -> Iterator[bytes]:
+    """The data of `tensor` as they stand in the GGUF at `path`."""
     with path.open("rb", buffering=0) as file:
         file.seek(tensor.offset)
         left = tensor.size

@@ -17,6 +17,13 @@ from typing import Any, Self
 from lora_trainer.errors import ConversionError, ResourceError
 from ollama_export.gguf_format import TensorInfo, padded, write_head
 
+Progress = Callable[[int, int], None]
+"""Hears bytes written and their total."""
+
+
+def unheard(done: int, total: int) -> None:
+    """Hear no progress."""
+
 
 @dataclass(frozen=True)
 class GgufFile:
@@ -41,7 +48,7 @@ class GgufStream:
         path: Path,
         metadata: Mapping[str, bytes],
         tensors: Sequence[TensorInfo],
-        progress: Callable[[int, int], None],
+        progress: Progress,
     ) -> None:
         self._path = path
         self._part = partial(path)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Protocol
 
 from lora_trainer.errors import ConversionError
-from ollama_export.gguf_format import F16, F32, Q8_0, TensorInfo
+from ollama_export.gguf_format import BF16, F16, F32, Q8_0, TensorInfo
 
 if TYPE_CHECKING:
     import numpy as np
 
 PIECE = 1 << 18
 """Weights that are converted at a time: few enough for the processor's cache."""
+
+
+F16_OVERFLOW = 65520.0
+"""The smallest number that rounds to infinity."""
 
 
 class Rows(Protocol):
@@ -31,7 +36,7 @@ def encoded_pieces(tensor: TensorInfo, weight: Rows) -> Iterator[np.ndarray]:
 
 
 def round_rows(rows: np.ndarray, kind: int, name: str) -> np.ndarray:
-    """(n, columns) float32 -> the same rows as F32, F16, BF16 or Q8_0, bit for bit as llama.cpp rounds.
+    """(n, columns) float32 -> the same rows in the type `kind`, bit for bit as llama.cpp rounds (by its own code).
 
     Raises ConversionError where a weight is too large for F16.
     """
@@ -41,15 +46,18 @@ def round_rows(rows: np.ndarray, kind: int, name: str) -> np.ndarray:
     if kind == F32:
         return rows
     if kind == F16:
-        try:
-            with np.errstate(over="raise"):
-                return rows.astype(np.float16)
-        except FloatingPointError as error:
-            raise ConversionError("error.export.overflow", tensor=name) from error
-    import gguf
+        if max(rows.max(), -rows.min()) >= F16_OVERFLOW:
+            raise ConversionError("error.export.overflow", tensor=name)
+        # loaded where the converter is at work: four times as fast as numpy, the same bits
+        torch = sys.modules.get("torch")
+        return torch.from_numpy(rows).half().numpy() if torch else rows.astype(np.float16)
+    if kind in (BF16, Q8_0):
+        import gguf
 
-    # BF16 and Q8_0 come from llama.cpp's own Python code
-    return gguf.quants.quantize(rows, gguf.GGMLQuantizationType(kind))
+        return gguf.quants.quantize(rows, gguf.GGMLQuantizationType(kind))
+    import libgguf
+
+    return libgguf.quantize_rows(rows, kind)
 
 
 def fitting_type(kind: int, columns: int) -> int:

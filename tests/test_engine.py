@@ -1,0 +1,100 @@
+"""llama.cpp in process: it answers, counts and stops, and says why a GGUF doesn't load."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lora_trainer.errors import ConversionError
+from ollama_export.engine import Engine
+from tests.exports import smollm2
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    with Engine(smollm2(), context=512) as loaded:
+        yield loaded
+
+
+def test_a_greedy_completion_is_the_same_each_time_and_tells_its_tokens(engine: Engine) -> None:
+    answer = engine.complete("The capital of France is", max_tokens=3)
+    assert answer == engine.complete("The capital of France is", max_tokens=3)
+    assert answer.text == " Paris.\n"
+    assert len(answer.tokens) == 3
+    assert answer.prompt_tokens == 5
+    assert not answer.stopped
+
+
+def test_an_answer_in_chat_stops_by_itself(engine: Engine) -> None:
+    question = [{"role": "user", "content": "Say hi."}]
+    answer = engine.chat(question, max_tokens=100)
+    assert answer.stopped
+    assert "<|im_end|>" not in answer.text
+    assert answer.prompt_tokens == len(engine.tokenize(engine.apply_template(question), add_special=False))
+
+
+def test_a_stop_text_ends_the_answer(engine: Engine) -> None:
+    answer = engine.complete("The capital of France is", max_tokens=20, stop=["."])
+    assert answer.text == " Paris"
+    assert answer.stopped
+
+
+def test_special_tokens_are_read_only_where_asked(engine: Engine) -> None:
+    assert len(engine.tokenize("<|im_end|>", add_special=False)) == 1
+    assert len(engine.tokenize("<|im_end|>", add_special=False, parse_special=False)) > 1
+
+
+def test_the_template_opens_the_assistants_turn(engine: Engine) -> None:
+    prompt = engine.apply_template([{"role": "system", "content": "你是林栀。"}, {"role": "user", "content": "你好"}])
+    assert prompt == (
+        "<|im_start|>system\n你是林栀。<|im_end|>\n<|im_start|>user\n你好<|im_end|>\n<|im_start|>assistant\n"
+    )
+
+
+def test_log_probabilities_cover_the_vocabulary_and_sum_to_one(engine: Engine) -> None:
+    found = engine.logprobs("The capital of France is")
+    assert len(found) == 49152
+    assert sum(map(math.exp, found)) == pytest.approx(1, abs=1e-3)
+    assert found.index(max(found)) == engine.tokenize(" Paris", add_special=False)[0]
+
+
+def test_a_gguf_that_does_not_load_is_an_error_with_the_reason(tmp_path: Path) -> None:
+    whole = smollm2().read_bytes()
+    (tmp_path / "half.gguf").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ConversionError) as caught:
+        Engine(tmp_path / "half.gguf")
+    assert caught.value.key == "error.gguf.broken"
+    (tmp_path / "odd.gguf").write_bytes(whole.replace(b"llama.block_count", b"llama.block_counx", 1))
+    with pytest.raises(ConversionError) as caught:
+        Engine(tmp_path / "odd.gguf")
+    assert caught.value.key == "error.engine.load"
+    assert "llama.block_count" in caught.value.values["reason"]
+
+
+def test_too_long_a_prompt_is_an_error(engine: Engine) -> None:
+    with pytest.raises(ConversionError) as caught:
+        engine.complete("word " * 2000, max_tokens=1)
+    assert caught.value.key == "error.engine.refused"
+
+
+def test_llama_cpp_writes_nothing_and_closing_gives_the_memory_back() -> None:
+    script = """
+import sys
+from pathlib import Path
+import psutil
+from ollama_export.engine import Engine
+used = []
+for _ in range(3):
+    with Engine(Path(sys.argv[1]), context=512) as engine:
+        engine.complete("hello", max_tokens=2)
+        loaded = psutil.Process().memory_info().rss
+    used.append(loaded - psutil.Process().memory_info().rss)
+assert min(used) > 50e6, used
+"""
+    done = subprocess.run([sys.executable, "-c", script, str(smollm2())], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
