@@ -121,8 +121,13 @@ def guarded(work: Callable[[], dict[str, Any]], screen: Screen, debug: bool = Fa
         else:
             failure, code = UserError("error.bug", kind=type(error).__name__, reason=str(error) or "-"), 1
         screen.error(failure)
-        message = t(failure.key, **failure.values)
-        return {"ok": False, "exit_code": code, "error": {"key": failure.key, "message": message}}
+        told: dict[str, Any] = {"key": failure.key, "message": t(failure.key, **failure.values)}
+        if "findings" in failure.values:
+            told["findings"] = [
+                {"file": found.file, "line": found.line, "message": t(found.key, **found.values)}
+                for found in failure.values["findings"]
+            ]
+        return {"ok": False, "exit_code": code, "error": told}
 
 
 if __name__ == "__main__":

@@ -209,7 +209,7 @@ def find_chat_format(
 
 def _with_token_texts(found: ChatFormat, bos: str, eos: str) -> ChatFormat:
     """Put the real texts of BOS and EOS in place of their marks, and the BOS at the very beginning apart."""
-    texts = {
+    texts: dict[str, Any] = {
         name: value.replace(_EOS, eos)
         for name, value in asdict(found).items()
         if isinstance(value, str) and name != "system_place"
@@ -293,9 +293,9 @@ class Template:
 
         undeclared = meta.find_undeclared_variables(self._template.environment.parse(source))
         given = {"messages", "add_generation_prompt", "bos_token", "eos_token", *THINKING_OFF}
-        others = {name: "" for name in undeclared - given - set(self._template.environment.globals)}
-        lists = {"tools": [], "documents": []}
-        for variables in ({}, lists, {**others, **lists}, {**{name: [] for name in others}, **lists}):
+        others = dict.fromkeys(undeclared - given - set(self._template.environment.globals), "")
+        lists: dict[str, Any] = {"tools": [], "documents": []}
+        for variables in ({}, lists, {**others, **lists}, {**dict.fromkeys(others, []), **lists}):
             self._variables = variables
             try:
                 self._run(_turns(*_MARKS[:3]), True)
@@ -360,17 +360,15 @@ def _between(text: str, left: str, right: str) -> str:
 
 def _common_prefix(*texts: str) -> str:
     """The longest common beginning that doesn't end inside a token's text."""
-    shared = os.path.commonprefix(texts)
+    shared = os.path.commonprefix(texts)  # noqa: RUF071 - characters are meant
     if any(text != shared for text in texts):
         shared = _OPEN_TOKEN.sub("", shared)
     return shared
 
 
 def _common_suffix(*texts: str) -> str:
-    return os.path.commonprefix([text[::-1] for text in texts])[::-1]
+    return os.path.commonprefix([text[::-1] for text in texts])[::-1]  # noqa: RUF071
 
 
 def _drop_end(text: str, end: str) -> str:
     return text[: len(text) - len(end)]
-
-

@@ -7,13 +7,16 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lora_trainer.dataset import Dataset
+from lora_trainer.dataset import Dataset, load_dataset, raise_on_faults
 from lora_trainer.plan import TrainPlan
+from ollama_export.names import check_name as check_name
 from pipeline.history import History, Run
 from pipeline.request import Request
 
 if TYPE_CHECKING:
     from ollama_export.client import OllamaClient
+
+DEFAULT_QUANTIZE = "q8_0"
 
 # What of a request changes how a run is told or ends, not what it makes.
 _PRESENTATION = {"yes", "json", "lang", "debug", "dry_run", "resume", "restart", "keep_gguf", "no_register"}
@@ -45,7 +48,7 @@ class Job:
     @property
     def quantize(self) -> str:
         """The GGUF's file type."""
-        return self.request.quantize or "q8_0"
+        return self.request.quantize or DEFAULT_QUANTIZE
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -67,6 +70,42 @@ def unfinished(history: History, request: Request, name: str) -> Run | None:
     if newest is None or newest.is_done or request.restart:
         return None
     return newest if request.resume or newest.record["request"] == identity(request) else None
+
+
+def going_on(
+    run: Run, request: Request, history: History, client: OllamaClient | None, data: Dataset | None = None
+) -> Job:
+    """The job of a run that goes on, as its record has it; `data` are needed only where it isn't trained yet."""
+    record, name = run.record, run.record["name"]
+    return Job(
+        request=request,
+        name=name,
+        plan=run.plan,
+        dataset=data or Dataset((), (), (), record["system"], record["data"]["fingerprint"], {}, False),
+        base_source=record["base"]["source"],
+        strategy=record["strategy"],
+        overwrite=record["overwrite"],
+        previous=next((other for other in history.runs(name) if other.number == record["parent"]), None),
+        history=history,
+        client=client,
+        run=run,
+    )
+
+
+def read_data(request: Request) -> Dataset:
+    """The dialogues that a request names; raises DataError for missing files, and for faults unless they are skipped."""
+    data = load_dataset(
+        request.data_dir,
+        train_file=request.train_file,
+        val_file=request.val_file,
+        system=request.system,
+        no_system=request.no_system,
+        skip_bad_rows=request.skip_bad_rows,
+        seed=TrainPlan().seed if request.seed is None else request.seed,
+    )
+    if not request.skip_bad_rows:
+        raise_on_faults(data)
+    return data
 
 
 def library_versions() -> Mapping[str, str]:

@@ -58,12 +58,12 @@ def check(job: Job, listener: Listener) -> Prepared | None:
         from ollama_export.start import ensure_running
 
         with _checking(listener, "ollama") as facts:
-            facts["version"] = ensure_running(job.client, starting=telling_start(listener))
+            facts["version"] = ensure_running(job.client, starting=lambda command: tell_start(command, listener))
     if trained and job.run is not None and job.run.has_done("export"):
         return None
     with _checking(listener, "base_model") as facts:
         base = resolve_base_model(job.base_source, listener=listener, ollama_blob=ollama_blob(job.client))
-        facts |= {"architecture": base.architecture, "billions": round(base.parameters / 1e9, 2)}
+        facts |= {"architecture": base.architecture, "size": parameter_count(base.parameters)}
         if job.run is not None and job.run.record["base"]["revision"] != base.revision:
             raise BaseModelError("error.base.changed", source=base.source)
     with _checking(listener, "architecture"):
@@ -88,9 +88,9 @@ def check(job: Job, listener: Listener) -> Prepared | None:
     return prepared
 
 
-def telling_start(listener: Listener) -> Callable[[str], None]:
-    """Tells that Ollama is being started, and by which command."""
-    return lambda command: listener(Note("note.starting_ollama", {"command": command}))
+def tell_start(command: str, listener: Listener) -> None:
+    """Say that a stopped Ollama is being started, and how."""
+    listener(Note("note.starting_ollama", {"command": command}))
 
 
 def ollama_blob(client: OllamaClient | None) -> Callable[[str], Path]:
@@ -245,3 +245,8 @@ def _existing(path: Path) -> Path:
 
 def _gb(size: float) -> str:
     return f"{size / 1e9:.1f} GB"
+
+
+def parameter_count(parameters: int) -> str:
+    """A model's size as people say it: 135M, 7.6B."""
+    return f"{parameters / 1e9:.1f}B" if parameters >= 1e9 else f"{parameters / 1e6:.3g}M"

@@ -18,13 +18,13 @@ TOKEN_SAMPLE = 256
 def choose_proofs(
     dialogues: Sequence[Dialogue], system: str | None, chat_format: ChatFormat, tokenizer: Any
 ) -> tuple[Proof, ...]:
-    """The first dialogue, the one with the most turns and the first with a system prompt of its own.
+    """A dialogue with the fewest turns, one with the most and one with a system prompt of its own.
 
     A dialogue under the run's own system prompt is asked without it: the Modelfile's SYSTEM must bring it.
     """
-    most_turns = max(dialogues, key=lambda dialogue: len(dialogue.messages), default=None)
+    by_turns = sorted(dialogues, key=lambda dialogue: len(dialogue.messages))
     own_system = next((dialogue for dialogue in dialogues if dialogue.system not in (None, system)), None)
-    chosen = {id(d): d for d in (*dialogues[:1], most_turns, own_system) if d is not None}
+    chosen = {id(d): d for d in (*by_turns[:1], *by_turns[-1:], own_system) if d is not None}
     proofs = []
     for dialogue in list(chosen.values())[:MOST_PROOFS]:
         messages = list(dialogue.messages[:-1])

@@ -109,7 +109,6 @@ def _train(job: Job, prepared: Prepared | None, run: Run, listener: Listener, st
     result = train(
         prepared.base,
         prepared.tokenizer,
-        prepared.chat_format,
         prepared.train_rows,
         prepared.val_rows,
         run.plan,
@@ -137,7 +136,6 @@ def _train(job: Job, prepared: Prepared | None, run: Run, listener: Listener, st
 def _export(job: Job, prepared: Prepared | None, run: Run, listener: Listener, _: Stop) -> dict[str, Any]:
     from lora_trainer.base_models import resolve_base_model
     from ollama_export.gguf import export_gguf
-    from ollama_export.quantize import quantize_gguf
 
     source, blob = run.record["base"]["source"], ollama_blob(job.client)
     base = prepared.base if prepared else resolve_base_model(source, listener=listener, ollama_blob=blob)
@@ -146,7 +144,7 @@ def _export(job: Job, prepared: Prepared | None, run: Run, listener: Listener, _
     # What was proven of an earlier file says nothing of the one that is written now.
     run.update(stages={"train": run.record["stages"]["train"]})
     wanted = run.record["quantize"]
-    first = wanted if wanted in WRITTEN_HERE else "f16"
+    first: Any = wanted if wanted in WRITTEN_HERE else "f16"
     path = gguf_path(run)
     written = export_gguf(
         base.path,
@@ -161,6 +159,8 @@ def _export(job: Job, prepared: Prepared | None, run: Run, listener: Listener, _
         progress=lambda done, total: listener(Progress("export", done, total)),
     )
     if first != wanted and (job.client is None or wanted not in OLLAMA_QUANTIZES):
+        from ollama_export.quantize import quantize_gguf
+
         whole = path.with_suffix(".f16.gguf")
         path.replace(whole)
         written = quantize_gguf(whole, path, wanted)
@@ -206,7 +206,7 @@ def _publish(job: Job, _: Prepared | None, run: Run, listener: Listener, __: Sto
         parameters={"stop": [chat_format.end_of_turn], **record["parameters"]},
         quantize=record["quantize"] if record["gguf"]["file_type"] != record["quantize"] else None,
         proofs=proofs_of(run),
-        label=f"run{run.number}",
+        label=str(run.number),
         strict=not record["keep_chat_template"],
         # An answer that goes on is told, not thrown away with an evening's training: the old model is one command away.
         must_stop=False,
@@ -226,7 +226,7 @@ def _publish(job: Job, _: Prepared | None, run: Run, listener: Listener, __: Sto
     )
     for finding in published.findings:
         listener(Note(finding.key, finding.values))
-    if published.gguf and published.gguf != f"sha256:{record['gguf']['digest']}" and not publication.quantize:
+    if published.gguf not in (None, record["gguf"]["digest"]) and publication.quantize is None:
         listener(Note("note.publish.rewritten"))
     ollama = {"digest": published.digest, "gguf": published.gguf, "backup": published.backup}
     return {"ollama": {**ollama, "host": job.client.host, "version": job.client.version()}}

@@ -18,7 +18,7 @@ class LlamaJinja:
         parameters.chat_template = chat_template
         parameters.use_jinja = True
         parameters.n_ctx, parameters.n_parallel, parameters.n_gpu_layers = 64, 1, 0
-        parameters.warmup = False
+        parameters.warmup, parameters.verbosity = False, -1
         self._server = xllamacpp.Server(parameters)
         self._session = requests.Session()
         self._session.trust_env = False

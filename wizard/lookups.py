@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from lora_trainer.errors import OllamaError, UsageError
-from lora_trainer.events import Progress
-from pipeline.history import History, Run, now
-from pipeline.request import Request
+from pipeline.history import History, Run
 from wizard.screen.screen import Screen
 from wizard.screen.tables import HistoryRow
 
@@ -20,48 +17,25 @@ def show_history(history: History, screen: Screen, name: str | None) -> dict[str
     return {"status": "done", "runs": [outcome(run) for run in runs]}
 
 
-def roll_back(_: Request, name: str, history: History, screen: Screen) -> dict[str, Any]:
+def roll_back(name: str, history: History, screen: Screen) -> dict[str, Any]:
     """Put the newest backup back under the name."""
-    from ollama_export.client import OllamaClient
-    from ollama_export.publish import rollback
+    from pipeline import published
 
-    tag = rollback(OllamaClient(), name)
-    run = history.trained_on(name)
-    if run is not None and run.is_published:
-        run.update(rolled_back=now())
+    tag = published.roll_back(history, name)
     screen.note("note.rolled_back", name=name, tag=tag)
     return {"status": "done", "name": name, "backup": tag}
 
 
-def verify_published(_: Request, name: str, history: History, screen: Screen) -> dict[str, Any]:
-    """Prove the model in Ollama against its run record again; raises OllamaError where it isn't what was published."""
-    from ollama_export.client import OllamaClient
-    from ollama_export.proof import verify
-    from pipeline.stages import proofs_of
+def verify(name: str, history: History, screen: Screen) -> dict[str, Any]:
+    """Prove the model in Ollama against its run record again."""
+    from pipeline import published
 
-    run = history.trained_on(name)
-    if run is None or not run.is_published:
-        raise UsageError("error.nothing_to_verify", name=name)
-
-    def report(task: str, done: int, total: int) -> None:
-        screen.listen(Progress(task, done, total))
-
-    strict = not run.record["keep_chat_template"]
-    digest = run.record["ollama"]["digest"]
-    findings = verify(OllamaClient(), name, proofs_of(run), digest=digest, strict=strict, report=report)
-    for finding in findings:
-        screen.note(finding.key, **finding.values)
-    fatal = [finding.key for finding in findings if finding.fatal]
-    if fatal:
-        raise OllamaError("error.verify_failed", name=name, count=len(fatal), number=run.number)
+    run = published.verify_published(history, name, screen.listen)
     screen.note("note.verified", name=name, number=run.number, count=len(run.record["proofs"]))
     return {**outcome(run), "verified": True}
 
 
-BY_FLAG: dict[str, Callable[[Request, str, History, Screen], dict[str, Any]]] = {
-    "rollback": roll_back,
-    "verify": verify_published,
-}
+BY_FLAG: dict[str, Callable[[str, History, Screen], dict[str, Any]]] = {"rollback": roll_back, "verify": verify}
 
 
 def outcome(run: Run) -> dict[str, Any]:

@@ -6,12 +6,10 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
-from lora_trainer.dataset import Dataset, load_dataset, raise_on_faults
-from lora_trainer.errors import OllamaError, UsageError
+from lora_trainer.errors import UsageError
 from lora_trainer.events import StageStarted
-from ollama_export.names import check_name
 from pipeline.history import History, Run
-from pipeline.job import Job, unfinished
+from pipeline.job import DEFAULT_QUANTIZE, Job, check_name, going_on, read_data, unfinished
 from pipeline.request import Request
 from pipeline.strategies import changed_numbers
 from wizard import flow, lookups
@@ -20,7 +18,7 @@ from wizard.screen.screen import Screen
 from wizard.screen.tables import Review, Summary
 
 if TYPE_CHECKING:
-    from ollama_export.client import OllamaClient
+    from lora_trainer.dataset import Dataset
 
 Stop = Callable[[], bool]
 
@@ -34,17 +32,19 @@ def run(request: Request, screen: Screen, stop: Stop) -> dict[str, Any]:
     lookup = next((lookups.BY_FLAG[flag] for flag in lookups.BY_FLAG if getattr(request, flag)), None)
     with nullcontext() if request.dry_run else history.lock(name):
         if lookup is not None:
-            return lookup(request, name, history, screen)
+            return lookup(name, history, screen)
         return _train(request, name, history, screen, stop)
 
 
 def _train(request: Request, name: str, history: History, screen: Screen, stop: Stop) -> dict[str, Any]:
-    client = None if request.no_register else _client()
+    from pipeline.published import connect, is_in_ollama
+
+    client = None if request.no_register else connect()
     if request.register_only:
         run = next((run for run in reversed(history.runs(name)) if run.has_done("train")), None)
         if run is None:
             raise UsageError("error.nothing_to_register", name=name)
-        return _work(_job_of(run, request, name, history, client, None), screen, stop)
+        return _work(going_on(run, request, history, client), screen, stop)
 
     pending = unfinished(history, request, name)
     if request.resume and pending is None:
@@ -53,12 +53,12 @@ def _train(request: Request, name: str, history: History, screen: Screen, stop: 
         data = None if pending.has_done("train") else _data(request, screen)
         if data is None or data.fingerprint == pending.record["data"]["fingerprint"]:
             screen.note("note.going_on", number=pending.number, created=pending.record["created"])
-            return _work(_job_of(pending, request, name, history, client, data), screen, stop)
+            return _work(going_on(pending, request, history, client, data), screen, stop)
         if request.resume:
             raise UsageError("error.data_changed", name=name)
         screen.note("note.data_changed")
 
-    in_ollama = client is not None and _is_in_ollama(client, name, request.dry_run, screen)
+    in_ollama = client is not None and is_in_ollama(client, name, screen.listen, start=not request.dry_run)
     record = history.trained_on(name)
     choice = flow.decide_existing(request, name, _existing(in_ollama, history, name, record))
     if choice == "skip":
@@ -71,7 +71,7 @@ def _train(request: Request, name: str, history: History, screen: Screen, stop: 
         record.record["base"]["source"] if record else None,
         name if choice == "continue" and in_ollama else None,
     )
-    quantize = request.quantize or "q8_0"
+    quantize = request.quantize or DEFAULT_QUANTIZE
 
     def review(decision: flow.Decision) -> Review:
         return Review(
@@ -139,63 +139,10 @@ def _work(job: Job, screen: Screen, stop: Stop) -> dict[str, Any]:
     return lookups.outcome(run)
 
 
-def _job_of(
-    run: Run, request: Request, name: str, history: History, client: OllamaClient | None, data: Dataset | None
-) -> Job:
-    """The job of a run that goes on, as its record has it."""
-    parent = run.record["parent"]
-    return Job(
-        request=request,
-        name=name,
-        plan=run.plan,
-        dataset=data or Dataset((), (), (), run.record["system"], run.record["data"]["fingerprint"], {}, False),
-        base_source=run.record["base"]["source"],
-        strategy=run.record["strategy"],
-        overwrite=run.record["overwrite"],
-        previous=next((other for other in history.runs(name) if other.number == parent), None),
-        history=history,
-        client=client,
-        run=run,
-    )
-
-
 def _data(request: Request, screen: Screen) -> Dataset:
-    """The dialogues; what was found about them is shown, and faults raised unless they are to be skipped."""
-    data = load_dataset(
-        request.data_dir,
-        train_file=request.train_file,
-        val_file=request.val_file,
-        system=request.system,
-        no_system=request.no_system,
-        skip_bad_rows=request.skip_bad_rows,
-        seed=42 if request.seed is None else request.seed,
-    )
+    data = read_data(request)
     screen.findings(data.findings)
-    if not request.skip_bad_rows:
-        raise_on_faults(data)
     return data
-
-
-def _client() -> OllamaClient:
-    from ollama_export.client import OllamaClient
-
-    return OllamaClient()
-
-
-def _is_in_ollama(client: OllamaClient, name: str, dry_run: bool, screen: Screen) -> bool:
-    """Whether Ollama has the model; a stopped Ollama is started for it, unless nothing is to be changed.
-
-    Where it can't be reached the preflight says so, after the data have been looked at.
-    """
-    from ollama_export.start import ensure_running
-    from pipeline.preflight import telling_start
-
-    try:
-        if not dry_run:
-            ensure_running(client, starting=telling_start(screen.listen))
-        return client.exists(name)
-    except OllamaError:
-        return False
 
 
 def _existing(in_ollama: bool, history: History, name: str, record: Run | None) -> Existing | None:

@@ -30,7 +30,7 @@ class Runner:
         parameters.n_parallel = 1
         parameters.n_gpu_layers = 0
         parameters.cpuparams.n_threads = min(2, os.cpu_count() or 1)
-        parameters.warmup = False
+        parameters.warmup, parameters.verbosity = False, -1
         parameters.fit_params = False
         parameters.ctx_shift = True
         parameters.use_jinja = jinja

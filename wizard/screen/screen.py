@@ -263,8 +263,9 @@ class Screen:
             self.console.print(line, soft_wrap=True)
 
     def error(self, error: UserError) -> None:
-        """What happened, why and what to do next."""
+        """What happened, why and what to do next; what was found in the data before it."""
         self.settle()
+        self.findings(error.values.get("findings", ()))
         first, _, rest = t(error.key, **error.values).partition("\n")
         self.console.print()
         self._mark("failed" if error.exit_code not in (3, 130) else "warning", first, style="bold")
