@@ -77,7 +77,8 @@ def _run(argv: list[str]) -> int:
     # Under `accelerate launch` one process speaks for all.
     quiet = os.environ.get("RANK", "0") != "0"
     screen = Screen(to_stderr=json, quiet=quiet, stopping=stop)
-    stop.training = lambda: screen.training
+    # The others end where the first one does: at the same step.
+    stop.training = lambda: quiet or screen.training
     stop.listen()
 
     def work() -> dict[str, Any]:

@@ -295,7 +295,7 @@ class Template:
         given = {"messages", "add_generation_prompt", "bos_token", "eos_token", *THINKING_OFF}
         others = dict.fromkeys(undeclared - given - set(self._template.environment.globals), "")
         lists: dict[str, Any] = {"tools": [], "documents": []}
-        for variables in ({}, lists, {**others, **lists}, {**dict.fromkeys(others, []), **lists}):
+        for variables in ({}, lists, {**others, **lists}, {**dict.fromkeys(others, ()), **lists}):
             self._variables = variables
             try:
                 self._run(_turns(*_MARKS[:3]), True)

@@ -38,7 +38,8 @@ def ollama_template(chat_format: ChatFormat) -> str:
         head += "{{ $first := true }}"
         user %= f"{{{{ if and $.System $first }}}}{system}{{{{ end }}}}{{{{ $first = false }}}}"
     else:
-        head += '{{ $last := -1 }}{{ range $i, $_ := .Messages }}{{ if eq .Role "user" }}{{ $last = $i }}{{ end }}{{ end }}'
+        head += "{{ $last := -1 }}{{ range $i, $_ := .Messages }}"
+        head += '{{ if eq .Role "user" }}{{ $last = $i }}{{ end }}{{ end }}'
         user %= f"{{{{ if and $.System (eq $i $last) }}}}{system}{{{{ end }}}}"
     assistant = f"{_go(f.assistant_before)}{{{{ .Content }}}}{_go(f.assistant_after)}"
     turns = f'{{{{ if eq .Role "user" }}}}{user}{{{{ else if eq .Role "assistant" }}}}{assistant}{{{{ end }}}}'

@@ -93,7 +93,7 @@ def going_on(
 
 
 def read_data(request: Request) -> Dataset:
-    """The dialogues that a request names; raises DataError for missing files, and for faults unless they are skipped."""
+    """The dialogues that a request names; raises DataError for missing files, and for faults that aren't skipped."""
     data = load_dataset(
         request.data_dir,
         train_file=request.train_file,

@@ -54,6 +54,7 @@ def verify_published(history: History, name: str, listener: Listener) -> Run:
         proofs_of(run),
         digest=run.record["ollama"]["digest"],
         strict=not run.record["keep_chat_template"],
+        must_stop=run.record["ollama"]["stops"],
         report=lambda task, done, total: listener(Progress(task, done, total)),
     )
     for finding in findings:

@@ -18,6 +18,7 @@ from ollama_export.template import gguf_chat_template, ollama_template
 from pipeline.history import Run, now
 from pipeline.job import Job, identity, library_versions
 from pipeline.preflight import OLLAMA_QUANTIZES, Prepared, ollama_blob
+from pipeline.processes import Work, announce
 
 WRITTEN_HERE = ("f32", "f16", "bf16", "q8_0")
 """File types that the export writes itself; K-quants are made of f16."""
@@ -106,6 +107,9 @@ def _train(job: Job, prepared: Prepared | None, run: Run, listener: Listener, st
     from pipeline.loss_curve import draw
 
     assert prepared is not None
+    announce(
+        Work(prepared.base, prepared.chat_format, job.dataset.train, job.dataset.val, run.plan, run.folder.absolute())
+    )
     result = train(
         prepared.base,
         prepared.tokenizer,
@@ -228,7 +232,8 @@ def _publish(job: Job, _: Prepared | None, run: Run, listener: Listener, __: Sto
         listener(Note(finding.key, finding.values))
     if published.gguf not in (None, record["gguf"]["digest"]) and publication.quantize is None:
         listener(Note("note.publish.rewritten"))
-    ollama = {"digest": published.digest, "gguf": published.gguf, "backup": published.backup}
+    stops = all(finding.key != "error.proof.endless" for finding in published.findings)
+    ollama = {"digest": published.digest, "gguf": published.gguf, "backup": published.backup, "stops": stops}
     return {"ollama": {**ollama, "host": job.client.host, "version": job.client.version()}}
 
 

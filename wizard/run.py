@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lora_trainer.errors import UsageError
 from lora_trainer.events import StageStarted
+from pipeline import processes
 from pipeline.history import History, Run
 from pipeline.job import DEFAULT_QUANTIZE, Job, check_name, going_on, read_data, unfinished
 from pipeline.request import Request
@@ -25,6 +26,14 @@ Stop = Callable[[], bool]
 
 def run(request: Request, screen: Screen, stop: Stop) -> dict[str, Any]:
     """Do what was asked for and return what `--json` tells of it; raises UserError."""
+    if not processes.is_first():
+        processes.follow(stop)
+        return {}
+    with processes.leading():
+        return _run(request, screen, stop)
+
+
+def _run(request: Request, screen: Screen, stop: Stop) -> dict[str, Any]:
     history = History()
     if request.history:
         return lookups.show_history(history, screen, request.ollama_name)
