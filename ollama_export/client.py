@@ -131,7 +131,7 @@ class OllamaClient:
         if from_ is not None and not self.exists(from_):  # Ollama would pull it from the internet
             raise Refused("error.ollama.model_missing", 404, host=self.host, name=from_)
         blobs = {file: _digest(digest) for file, digest in (files or {}).items()}
-        body = {"model": name, "files": blobs, "from": from_, "template": template, "system": system}
+        body: dict[str, Any] = {"model": name, "files": blobs, "from": from_, "template": template, "system": system}
         body |= {"parameters": parameters, "quantize": quantize}
         last = ""
         for line in self._http.lines("POST", "/api/create", {key: value for key, value in body.items() if value}):

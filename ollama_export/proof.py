@@ -1,0 +1,124 @@
+"""Hold a served model against its training: how Ollama renders, in how many tokens, and that it answers and stops."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lora_trainer.errors import ConversionError
+from ollama_export.client import OllamaClient
+from ollama_export.transport import Refused
+
+Report = Callable[[str, int, int], None]
+"""Hears the task (upload, create, prove) and how much of it is done, of what total (0: unknown)."""
+
+
+@dataclass(frozen=True)
+class Proof:
+    """A conversation, the training prompt that it must become, and how many tokens that is (BOS included)."""
+
+    messages: tuple[Mapping[str, str], ...]
+    prompt: str
+    tokens: int
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a proof found, as a text key and values; `fatal` ones mean that the model isn't what was trained."""
+
+    key: str
+    values: dict[str, Any]
+    fatal: bool = True
+
+
+class ProofFailed(ConversionError):
+    """A model in Ollama is not what was trained; `findings` has all that was found."""
+
+    def __init__(self, findings: list[Finding]) -> None:
+        first = next(finding for finding in findings if finding.fatal)
+        super().__init__(first.key, **first.values)
+        self.findings = findings
+
+
+def report_nothing(task: str, done: int, total: int) -> None:
+    """Tell nobody."""
+
+
+def prove(client: OllamaClient, name: str, proofs: Sequence[Proof], **how: Any) -> list[Finding]:
+    """Examine a model (`how` as there) and raise ProofFailed where something found is fatal."""
+    findings = examine(client, name, proofs, **how)
+    if any(finding.fatal for finding in findings):
+        raise ProofFailed(findings)
+    return findings
+
+
+def examine(
+    client: OllamaClient,
+    name: str,
+    proofs: Sequence[Proof],
+    *,
+    strict: bool = True,
+    must_stop: bool = True,
+    answer_tokens: int = 512,
+    report: Report = report_nothing,
+) -> list[Finding]:
+    """What differs from the training: how the model renders each conversation, in how many tokens, and whether it
+    answers the first one and stops within `answer_tokens`.
+
+    Another rendering is fatal when `strict`, an answer without an end when it `must_stop`. An Ollama too old to render
+    without answering is noted; the token counts must do then. Raises Refused where the model can't be loaded.
+    """
+    findings: list[Finding] = []
+    client.unload(name)  # a runner of the same weights may render in another mode
+    renders = True
+    for number, proof in enumerate(proofs, 1):
+        report("prove", number - 1, len(proofs))
+        rendered = client.rendered(name, proof.messages) if renders else None
+        renders = rendered is not None
+        if rendered is not None and rendered != proof.prompt:
+            findings.append(Finding("error.proof.rendered", _difference(number, proof.prompt, rendered), strict))
+        tokens = client.chat(name, proof.messages, num_predict=1, temperature=0).prompt_tokens
+        if tokens != proof.tokens:
+            values: dict[str, Any] = {"number": number, "expected": proof.tokens, "got": tokens}
+            findings.append(Finding("error.proof.tokens", values, strict))
+    if proofs:
+        if not renders:
+            findings.append(Finding("note.publish.no_render", {"version": client.version()}, fatal=False))
+        answer = client.chat(name, proofs[0].messages, num_predict=answer_tokens, temperature=0, seed=1)
+        if not answer.stopped:
+            values = {"tokens": answer.tokens, "text": answer.text[:80]}
+            findings.append(Finding("error.proof.endless", values, must_stop))
+        elif not answer.text.strip():
+            findings.append(Finding("error.proof.silent", {}, must_stop))
+        report("prove", len(proofs), len(proofs))
+    client.unload(name)
+    return findings
+
+
+def verify(
+    client: OllamaClient, name: str, proofs: Sequence[Proof], *, digest: str | None, **how: Any
+) -> list[Finding]:
+    """Examine a published model (`how` as there); `digest` is the manifest's in the run record.
+
+    An empty list: it is what was published, and this Ollama serves it as trained. Raises Refused for a missing model.
+    """
+    current = client.digest(name)
+    if current is None:
+        raise Refused("error.ollama.model_missing", 404, host=client.host, name=name)
+    findings = []
+    if digest is not None and current != digest:
+        findings.append(Finding("error.proof.digest", {"name": name, "expected": digest[:12], "got": current[:12]}))
+    return findings + examine(client, name, proofs, **how)
+
+
+def _difference(number: int, expected: str, got: str) -> dict[str, Any]:
+    """The first place where two prompts part, with what is around it."""
+    pairs = enumerate(zip(expected, got, strict=False))
+    at = next((place for place, (one, other) in pairs if one != other), min(len(expected), len(got)))
+    around = slice(max(0, at - 20), at + 40)
+    values: dict[str, Any] = {"number": number, "at": at}
+    for side, text in (("expected", expected), ("got", got)):
+        values[side] = json.dumps(text[around], ensure_ascii=False)
+    return values
