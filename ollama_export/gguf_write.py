@@ -25,6 +25,9 @@ def unheard(done: int, total: int) -> None:
     """Hear no progress."""
 
 
+SECONDS_BETWEEN_FLUSHES = 0.1
+
+
 @dataclass(frozen=True)
 class GgufFile:
     """A finished GGUF: `sha256` is bare hex, `size` in bytes, `tensors` their number."""
@@ -39,8 +42,8 @@ class GgufFile:
 class GgufStream:
     """The writer: a context manager; `finish` gives the file its name, leaving without it removes what was written.
 
-    Writing and hashing run in a thread, beside the caller's reading and converting. Raises ResourceError when the
-    disk is full, ConversionError when the file can't be written otherwise.
+    Writing and hashing run in a thread of their own, beside the caller's reading and converting. Raises ResourceError
+    when the disk is full, ConversionError when the file can't be written otherwise.
     """
 
     def __init__(
@@ -61,7 +64,8 @@ class GgufStream:
         self._open_tensor = 0
         self._queue: queue.Queue[Any] = queue.Queue(maxsize=8)
         self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._drain, daemon=True)
+        self._over = threading.Event()
+        self._threads = [threading.Thread(target=work, daemon=True) for work in (self._drain, self._flush)]
 
     def __enter__(self) -> Self:
         try:
@@ -70,12 +74,12 @@ class GgufStream:
             free = shutil.disk_usage(self._path.parent).free
             if free < self.size:
                 raise ResourceError("error.disk.full", path=str(self._path), needed=self.size, free=free)
-            # closed by _close; a `with` can't span __enter__ and __exit__
             self._file = self._part.open("wb", buffering=0)
         except OSError as error:
             raise self._explained(error) from error
-        self._thread.start()
-        self._put(self._head)
+        for thread in self._threads:
+            thread.start()
+        self._queue.put(self._head)
         return self
 
     def __exit__(
@@ -84,6 +88,7 @@ class GgufStream:
         if not self._file.closed:
             self._failure = self._failure or value or RuntimeError("the GGUF was not finished")
             self._stop()
+            self._file.close()
             self._part.unlink(missing_ok=True)
 
     def write(self, tensor: TensorInfo, pieces: Any) -> None:
@@ -104,8 +109,7 @@ class GgufStream:
         """Wait for the disk and give the file its name."""
         if self._open_tensor != len(self._tensors):
             raise ValueError(f"{self._open_tensor} of {len(self._tensors)} tensors written")
-        self._queue.put(None)
-        self._thread.join()
+        self._stop()
         self._raise_failure()
         try:
             os.fsync(self._file.fileno())
@@ -131,8 +135,9 @@ class GgufStream:
 
     def _stop(self) -> None:
         self._queue.put(None)
-        self._thread.join()
-        self._file.close()
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
 
     def _drain(self) -> None:
         while (piece := self._queue.get()) is not None:
@@ -145,6 +150,14 @@ class GgufStream:
                     view = view[self._file.write(view) :]
                 self._written += len(piece)
             except BaseException as error:  # handed to the writing thread, which raises it
+                self._failure = error
+
+    def _flush(self) -> None:
+        # the disk works meanwhile, so that little is left to wait for at the end
+        while not self._over.wait(SECONDS_BETWEEN_FLUSHES) and self._failure is None:
+            try:
+                os.fsync(self._file.fileno())
+            except OSError as error:
                 self._failure = error
 
     def _explained(self, error: OSError) -> ConversionError | ResourceError:
