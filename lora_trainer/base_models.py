@@ -17,7 +17,7 @@ from lora_trainer.events import Listener, ignore
 from lora_trainer.gguf_header import read_gguf_header
 from lora_trainer.model_folder import check_config, check_folder
 
-_HUB_ID = re.compile(r"[\w.-]{1,96}(/[\w.-]{1,96})?")
+_HUB_ID = re.compile(r"[\w.-]{1,96}(/[\w.-]{1,96})?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -107,12 +107,15 @@ def load_config(base: BaseModel) -> Any:
 
 @lru_cache(maxsize=4)
 def _config(base: BaseModel) -> Any:
-    from transformers import AutoConfig
+    from transformers import AutoConfig, LlamaConfig
 
     silence_libraries()
     if base.kind == "folder":
         return AutoConfig.from_pretrained(base.path, local_files_only=True, trust_remote_code=False)
     config = AutoConfig.from_pretrained(base.path.parent, gguf_file=base.path.name, local_files_only=True)
+    if config.model_type == "mistral" and base.architecture == "llama":
+        # told apart by its name there, whose tensors it then doesn't find; to llama.cpp it is a Llama
+        config = LlamaConfig(**{**config.to_dict(), "model_type": "llama", "architectures": ["LlamaForCausalLM"]})
     # what transformers doesn't read for every architecture
     metadata = read_gguf_header(base.path).metadata
     head = metadata.get(f"{base.architecture}.attention.key_length")
