@@ -6,6 +6,7 @@ that is not a UserError is a bug of ours and exits with 1.
 
 from __future__ import annotations
 
+import errno
 from typing import Any, ClassVar
 
 
@@ -71,3 +72,18 @@ class Interrupted(UserError):
     """Ctrl-C or SIGTERM; the message says how to go on."""
 
     exit_code = 130
+
+
+def as_full_disk(error: BaseException) -> ResourceError | None:
+    """The ResourceError that an error means if the disk was full when it was raised, whichever library wrote.
+
+    Python says it by errno; safetensors and torch's file writer only in words.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        number = getattr(cause, "errno", None)
+        words = ("os error 28", "No space left on device", "PytorchStreamWriter failed writing file")
+        if number in (errno.ENOSPC, errno.EDQUOT) or any(word in str(cause) for word in words):
+            return ResourceError("error.disk.full_somewhere", path=getattr(cause, "filename", None) or "?")
+        cause = cause.__cause__ or cause.__context__
+    return None

@@ -78,6 +78,12 @@ class Run:
         self.update(stages=stages, **facts)
 
 
+    def forget(self, stage: str) -> None:
+        """Strike a stage from the journal, to do it again."""
+        stages = {name: facts for name, facts in self.record["stages"].items() if name != stage}
+        self.update(stages=stages, publishing={} if stage == "publish" else self.record.get("publishing", {}))
+
+
 class History:
     """All runs under one home folder."""
 

@@ -53,6 +53,7 @@ def _train(request: Request, name: str, history: History, screen: Screen, stop: 
         run = next((run for run in reversed(history.runs(name)) if run.has_done("train")), None)
         if run is None:
             raise UsageError("error.nothing_to_register", name=name)
+        run.forget("publish")
         return _work(going_on(run, request, history, client), screen, stop)
 
     pending = unfinished(history, request, name)
