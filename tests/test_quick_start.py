@@ -64,53 +64,71 @@ def wheel(
     return path
 
 
-@pytest.fixture
-def small_house(tmp_path: Path) -> Path:
-    """The script with requirements that are installed in a second."""
-    house = tmp_path / "我的 模型 $HOME 'x'"
+def make_small_house(folder: Path) -> Path:
+    """The script with requirements that are installed in a second, and their wheels beside it."""
+    house = folder / "我的 模型 $HOME 'x'"
     house.mkdir()
     shutil.copy(ROOT / "quick_start.sh", house)
     (house / "requirements.txt").write_text("torch>=2.6\nbiscuit\n", encoding="utf-8")
     (house / "requirements-nodeps.txt").write_text("parrot\n", encoding="utf-8")
     (house / "constraints.txt").write_text("torch==2.13.0\nbiscuit==1.0\n", encoding="utf-8")
-    wheel(tmp_path / "wheels", "biscuit")
-    wheel(tmp_path / "wheels", "biscuit", "2.0")
-    wheel(tmp_path / "wheels", "parrot", requires="no-such-package")
+    wheel(folder / "wheels", "biscuit")
+    wheel(folder / "wheels", "biscuit", "2.0")
+    wheel(folder / "wheels", "parrot", requires="no-such-package")
     return house
 
 
-def python_with_torch(folder: Path, version: str) -> Path:
-    """A Python of its own that has a (tiny) package torch of that version."""
-    subprocess.run([sys.executable, "-m", "venv", folder], check=True, timeout=120)
+def without_index(folder: Path, python: Path) -> dict[str, str | Path]:
+    """Pip finds the wheels of a small house, and keeps a log of its calls."""
+    wheels = (folder / "wheels").as_uri()
+    return {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": wheels, "PIP_LOG": folder / "pip.log", "PYTHON": python}
+
+
+@pytest.fixture
+def small_house(tmp_path: Path) -> Path:
+    """A small house in which nothing has run."""
+    return make_small_house(tmp_path)
+
+
+def python_without_pip(folder: Path, torch: str = "") -> Path:
+    """A Python of its own that has nothing, or a (tiny) package torch of that version."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True, timeout=120)
     python = folder / "bin" / "python"
-    package = wheel(folder / "wheels", "torch", version)
-    subprocess.run([python, "-m", "pip", "install", "-q", "--no-index", package], check=True, timeout=120)
+    if torch:
+        packages = folder / "lib" / f"python3.{sys.version_info[1]}" / "site-packages"
+        with zipfile.ZipFile(wheel(folder / "wheels", "torch", torch)) as file:
+            file.extractall(packages)
     return python
 
 
 @pytest.fixture(scope="session")
 def torch_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Python that has a torch of another version than the pinned one, built for some GPU."""
-    return python_with_torch(tmp_path_factory.mktemp("with torch") / "python", "2.9.0+gpu1")
+    return python_without_pip(tmp_path_factory.mktemp("with torch") / "python", "2.9.0+gpu1")
 
 
 @pytest.fixture
 def offline(tmp_path: Path, torch_python: Path) -> dict[str, str | Path]:
-    """Pip finds the small packages in a folder, and keeps a log of its calls; the Python has a torch."""
-    return {
-        "PIP_NO_INDEX": "1",
-        "PIP_FIND_LINKS": (tmp_path / "wheels").as_uri(),
-        "PIP_LOG": tmp_path / "pip.log",
-        "PYTHON": torch_python,
-    }
+    """The small house's wheels, and a Python that has a torch."""
+    return without_index(tmp_path, torch_python)
 
 
 @pytest.fixture(scope="session")
-def bare_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Python that has no torch."""
-    folder = tmp_path_factory.mktemp("bare") / "python"
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True, timeout=120)
-    return folder / "bin" / "python"
+def set_up_once(tmp_path_factory: pytest.TempPathFactory, torch_python: Path) -> Path:
+    """A small house in which setup has run, to be copied."""
+    folder = tmp_path_factory.mktemp("set up")
+    house = make_small_house(folder)
+    done = run(house / "quick_start.sh", "setup", PIP_USER="1", **without_index(folder, torch_python))
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    (house / "told").write_text(done.stderr, encoding="utf-8")
+    return house
+
+
+@pytest.fixture
+def ready_house(small_house: Path, set_up_once: Path) -> Path:
+    """The small house after setup; an environment doesn't mind being moved."""
+    shutil.copytree(set_up_once / ".venv", small_house / ".venv", symlinks=True)
+    return small_house
 
 
 class Index(ThreadingHTTPServer):
@@ -166,67 +184,54 @@ def answer(house: Path, code: str) -> str:
     return subprocess.run([python, "-c", code], capture_output=True, encoding="utf-8", check=True).stdout.strip()
 
 
-def test_setup_uses_the_torch_that_the_chosen_python_has(small_house: Path, offline: dict[str, str | Path]) -> None:
-    done = run(small_house / "quick_start.sh", "setup", PIP_USER="1", **offline)
-    assert done.returncode == 0, done.stderr
-    assert "沿用已有的 torch 2.9.0+gpu1" in done.stderr
-    torch = Path(answer(small_house, "import torch; print(torch.__file__)"))
-    assert torch.is_relative_to(Path(offline["PYTHON"]).parent.parent)
-    assert answer(small_house, "import biscuit, parrot; print(biscuit.__version__)") == "1.0"
-    assert done.stdout == ""
+def test_setup_uses_the_torch_that_the_chosen_python_has(set_up_once: Path, torch_python: Path) -> None:
+    assert "沿用已有的 torch 2.9.0+gpu1" in (set_up_once / "told").read_text(encoding="utf-8")
+    torch = Path(answer(set_up_once, "import torch; print(torch.__file__)"))
+    assert torch.is_relative_to(torch_python.parent.parent)
+    assert answer(set_up_once, "import biscuit, parrot; print(biscuit.__version__)") == "1.0"
 
 
 def test_a_second_setup_calls_no_pip_and_changed_requirements_do(
-    small_house: Path, offline: dict[str, str | Path], tmp_path: Path
+    ready_house: Path, offline: dict[str, str | Path], tmp_path: Path
 ) -> None:
-    script = small_house / "quick_start.sh"
-    assert run(script, "setup", **offline).returncode == 0
-    (tmp_path / "pip.log").unlink()
-    start = time.monotonic()
+    script = ready_house / "quick_start.sh"
     again = run(script, "setup", **offline)
     assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
-    assert time.monotonic() - start < 2
     assert not (tmp_path / "pip.log").exists()
-    (small_house / "constraints.txt").write_text("torch==2.13.0\nbiscuit==2.0\n", encoding="utf-8")
+    (ready_house / "constraints.txt").write_text("torch==2.13.0\nbiscuit==2.0\n", encoding="utf-8")
     # The torch of the chosen Python stays what it is; the pins of the others have changed.
     assert run(script, "setup", **offline).returncode == 0
     assert (tmp_path / "pip.log").exists()
-    assert answer(small_house, "import biscuit; print(biscuit.__version__)") == "2.0"
+    assert answer(ready_house, "import biscuit; print(biscuit.__version__)") == "2.0"
 
 
 def test_test_installs_what_the_tests_need_on_top(
-    small_house: Path, offline: dict[str, str | Path], tmp_path: Path
+    ready_house: Path, offline: dict[str, str | Path], tmp_path: Path
 ) -> None:
-    (small_house / "requirements-dev.txt").write_text("-r requirements.txt\npytest\n", encoding="utf-8")
+    (ready_house / "requirements-dev.txt").write_text("-r requirements.txt\npytest\n", encoding="utf-8")
     script = 'import biscuit, parrot, sys\nprint("tested", *sys.argv[1:])\n'
     wheel(tmp_path / "wheels", "pytest", extra={"pytest/__main__.py": script})
-    assert run(small_house / "quick_start.sh", "setup", **offline).returncode == 0
-    done = run(small_house / "quick_start.sh", "test", "-k", "two words", **offline)
+    done = run(ready_house / "quick_start.sh", "test", "-k", "two words", **offline)
     assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "tested -k two words"), done.stderr
 
 
-@pytest.mark.parametrize("damage", ["interpreter", "packages", "pip"])
-def test_a_broken_environment_is_mended(small_house: Path, offline: dict[str, str | Path], damage: str) -> None:
-    script = small_house / "quick_start.sh"
-    assert run(script, "setup", **offline).returncode == 0
-    packages = Path(answer(small_house, "import sysconfig; print(sysconfig.get_path('purelib'))"))
+@pytest.mark.parametrize("damage", ["interpreter", "packages"])
+def test_a_broken_environment_is_mended(ready_house: Path, offline: dict[str, str | Path], damage: str) -> None:
     if damage == "interpreter":
-        for path in (small_house / ".venv" / "bin").glob("python*"):
+        for path in (ready_house / ".venv" / "bin").glob("python*"):
             path.unlink()
-    elif damage == "packages":
-        shutil.rmtree(packages)
     else:
-        shutil.rmtree(packages / "pip")
-        (small_house / "requirements.txt").write_text("torch>=2.6\nbiscuit>=1\n", encoding="utf-8")
-    done = run(script, "setup", **offline)
+        shutil.rmtree(Path(answer(ready_house, "import sysconfig; print(sysconfig.get_path('purelib'))")))
+    done = run(ready_house / "quick_start.sh", "setup", **offline)
     assert done.returncode == 0, done.stderr
-    assert answer(small_house, "import biscuit, parrot, torch; print(biscuit.__version__)") == "1.0"
+    assert answer(ready_house, "import biscuit, parrot, torch; print(biscuit.__version__)") == "1.0"
 
 
 def test_a_killed_installation_begins_anew(
-    small_house: Path, offline: dict[str, str | Path], torch_python: Path, silent_index: Index
+    ready_house: Path, offline: dict[str, str | Path], torch_python: Path, silent_index: Index
 ) -> None:
-    script = small_house / "quick_start.sh"
+    script = ready_house / "quick_start.sh"
+    (ready_house / "constraints.txt").write_text("torch==2.13.0\nbiscuit==2.0\n", encoding="utf-8")
     hanging = {"PYTHON": torch_python, "PIP_INDEX_URL": silent_index.url}
     process = subprocess.Popen(
         ["bash", str(script), "setup"],
@@ -242,22 +247,20 @@ def test_a_killed_installation_begins_anew(
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert silent_index.asked == ["/simple/biscuit/"]
-    leftover = small_house / ".venv" / "half a package"
+    leftover = ready_house / ".venv" / "half a package"
     leftover.touch()
     done = run(script, "setup", **offline)
     assert done.returncode == 0, done.stderr
     assert not leftover.exists()
-    assert answer(small_house, "import biscuit; print(biscuit.__version__)") == "1.0"
+    assert answer(ready_house, "import biscuit; print(biscuit.__version__)") == "2.0"
 
 
-def test_index_urls_reach_pip_and_that_of_torch_only_torch(
-    small_house: Path, tmp_path: Path, bare_python: Path
-) -> None:
+def test_index_urls_reach_pip_and_that_of_torch_only_torch(small_house: Path, tmp_path: Path) -> None:
     wheel(tmp_path / "torch wheels", "torch", "2.13.0", requires="biscuit")
     wheel(tmp_path / "torch wheels", "torch", "2.14.0")
     packages, torches = Index(tmp_path / "wheels"), Index(tmp_path / "torch wheels")
     urls = {"PIP_INDEX_URL": packages.url, "TORCH_INDEX_URL": torches.url}
-    done = run(small_house / "quick_start.sh", "setup", PYTHON=bare_python, **urls)
+    done = run(small_house / "quick_start.sh", "setup", PYTHON=python_without_pip(tmp_path / "bare"), **urls)
     packages.shutdown()
     torches.shutdown()
     assert done.returncode == 0, done.stderr
@@ -267,7 +270,7 @@ def test_index_urls_reach_pip_and_that_of_torch_only_torch(
 
 
 def test_a_torch_that_is_too_old_is_told_and_left_alone(small_house: Path, tmp_path: Path) -> None:
-    python = python_with_torch(tmp_path / "old", "2.1.0")
+    python = python_without_pip(tmp_path / "old", "2.1.0")
     wheel(tmp_path / "wheels", "torch", "2.13.0")
     found = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": (tmp_path / "wheels").as_uri()}
     done = run(small_house / "quick_start.sh", "setup", PYTHON=python, **found)
@@ -279,15 +282,16 @@ def test_a_torch_that_is_too_old_is_told_and_left_alone(small_house: Path, tmp_p
 
 
 def test_a_failed_installation_names_the_mirror_variables_and_goes_on_next_time(
-    small_house: Path, offline: dict[str, str | Path], tmp_path: Path
+    ready_house: Path, offline: dict[str, str | Path], tmp_path: Path
 ) -> None:
-    script = small_house / "quick_start.sh"
+    script = ready_house / "quick_start.sh"
+    (ready_house / "constraints.txt").write_text("torch==2.13.0\nbiscuit==2.0\n", encoding="utf-8")
     (tmp_path / "wheels").rename(tmp_path / "away")
     failed = run(script, "setup", TRAIN_TO_OLLAMA_LANG="en", **offline)
     assert failed.returncode == 2
     assert "PIP_INDEX_URL" in failed.stderr.splitlines()[-1]
     (tmp_path / "away").rename(tmp_path / "wheels")
-    kept = small_house / ".venv" / "of the first time"
+    kept = ready_house / ".venv" / "of the first time"
     kept.touch()
     assert run(script, "setup", **offline).returncode == 0
     assert kept.exists()
@@ -309,9 +313,11 @@ def tools_only(folder: Path, **scripts: str) -> Path:
 
 def test_without_a_fitting_python_it_says_which_ones_fit(small_house: Path, tmp_path: Path) -> None:
     path = tools_only(tmp_path / "bin", python3="exit 1", python3_13="echo 'no such version' >&2; exit 127")
-    done = run(small_house / "quick_start.sh", "setup", PATH=path)
+    done = run(small_house / "quick_start.sh", "setup", PATH=path, PYTHON=path / "python3")
     assert done.returncode == 2
-    assert done.stderr.startswith("❌ 没有找到 Python 3.11、3.12 或 3.13")
+    passed_over, found_none = done.stderr.splitlines()
+    assert passed_over.startswith(f"PYTHON={path}/python3 不是能用的 Python 3.11～3.13")
+    assert found_none.startswith("❌ 没有找到 Python 3.11、3.12 或 3.13")
     assert not (small_house / ".venv").exists()
 
 
@@ -320,15 +326,6 @@ def test_a_python_without_ensurepip_is_told_how_debian_mends_it(small_house: Pat
     done = run(small_house / "quick_start.sh", "setup", PATH=tools_only(tmp_path / "bin", python3_12=lame))
     assert done.returncode == 2
     assert f"sudo apt install python3.{sys.version_info[1]}-venv" in done.stderr
-
-
-def test_a_python_that_does_not_fit_is_passed_over_aloud(
-    small_house: Path, offline: dict[str, str | Path], tmp_path: Path
-) -> None:
-    path = tools_only(tmp_path / "bin", python3=f'exec "{offline["PYTHON"]}" "$@"', old="exit 1")
-    done = run(small_house / "quick_start.sh", "setup", **(offline | {"PATH": path, "PYTHON": path / "old"}))
-    assert done.returncode == 0, done.stderr
-    assert f"PYTHON={path}/old 不是能用的 Python 3.11～3.13" in done.stderr
 
 
 @pytest.fixture
