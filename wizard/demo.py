@@ -97,8 +97,7 @@ def compare(screen: Screen, run: Run, base: Path, with_ollama: bool) -> None:
     if with_ollama:
         screen.text(t("demo.chat", command=f"ollama run {NAME}"))
     else:
-        command = _entry("--register_only", "--yes", "--on_exists", "overwrite")
-        screen.text(t("demo.register", command=_line(command)))
+        screen.text(t("demo.register", command=_line(_entry("--register_only"))))
 
 
 @contextmanager
