@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import time
 import traceback
@@ -52,6 +53,8 @@ def convert(arguments: dict[str, Any], report: Any) -> GgufFile:
 
 def main() -> int:
     """Do what stdin says."""
+    # Ctrl-C reaches both processes: whether the work ends is the other one's decision
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     arguments = json.loads(sys.stdin.buffer.read())
     # whatever the converter's libraries print goes to stderr; stdout is ours
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
