@@ -1,0 +1,66 @@
+"""The device, its arithmetic and its memory."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from lora_trainer.base_models import BaseModel, resolve_base_model
+from lora_trainer.hardware import Hardware, MemoryUse, detect, fit_memory, training_memory_needed
+from lora_trainer.plan import TrainPlan
+from tests.tiny import make_tiny
+
+GPU = Hardware("cuda", "bfloat16", "test", 8 << 30, 8 << 30)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> BaseModel:
+    """Some 8 billion parameters as far as arithmetic goes."""
+    return replace(resolve_base_model(str(make_tiny(tmp_path_factory.mktemp("tiny")))), parameters=8_000_000_000)
+
+
+def test_this_machine_is_recognised() -> None:
+    found = detect()
+    assert found.memory_total >= found.memory_free > 0
+    assert found.name and (found.device != "cpu" or found.dtype == "float32")
+
+
+def test_eight_billion_weights_in_float32_do_not_fit_in_16_gigabytes(base: BaseModel) -> None:
+    cpu = Hardware("cpu", "float32", "test", 16 << 30, 14 << 30)
+    assert training_memory_needed(base, TrainPlan(), cpu) > 32e9 > cpu.memory_total
+    assert 16e9 < training_memory_needed(base, TrainPlan(), GPU) < 20e9
+
+
+def test_memory_needed_grows_with_rank_length_and_arithmetic(base: BaseModel) -> None:
+    needed = training_memory_needed(base, TrainPlan(), GPU)
+    assert training_memory_needed(base, TrainPlan(lora_rank=64), GPU) > needed
+    assert training_memory_needed(base, TrainPlan(max_length=8192), GPU) > needed
+    assert training_memory_needed(base, TrainPlan(), replace(GPU, dtype="float32")) > needed
+
+
+def test_memory_is_used_as_fast_as_it_fits(base: BaseModel) -> None:
+    plan = TrainPlan(max_length=1024, batch_size=64)
+    roomy = replace(GPU, memory_free=100 << 30)
+    assert fit_memory(base, plan, roomy) == MemoryUse(8192, checkpointing=False)
+    assert fit_memory(base, plan, replace(GPU, memory_free=1)) == MemoryUse(1024, checkpointing=True)
+    free, seen = 17 << 30, []
+    while free > 15 << 30:
+        use = fit_memory(base, plan, replace(GPU, memory_free=free))
+        if use not in seen:
+            seen.append(use)
+        free -= 1 << 22
+    assert seen == sorted(seen, key=lambda use: (use.checkpointing, -use.token_budget)) and len(seen) > 3
+
+
+@pytest.mark.parametrize(("capability", "dtype"), [((9, 0), "bfloat16"), ((8, 0), "bfloat16"), ((7, 5), "float16")])
+def test_bfloat16_is_for_cards_that_compute_it(
+    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], dtype: str
+) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (5, 8))
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Test GPU")
+    assert detect() == Hardware("cuda", dtype, "Test GPU", 8, 5)  # type: ignore[arg-type]
