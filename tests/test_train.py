@@ -184,6 +184,16 @@ def test_a_checkpoint_that_was_never_finished_is_not_gone_on_from(
     assert not torn.exists() and not (tmp_path / "checkpoints" / "deleting-2").exists()
 
 
+def test_where_evaluations_are_far_apart_checkpoints_come_by_the_clock(
+    parts: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lora_trainer.step_trainer.CHECKPOINT_SECONDS", 0)
+    events: list[Event] = []
+    train(*parts, replace(PLAN, epochs=1.5), tmp_path, listener=events.append, hardware=CPU)
+    assert [event.step for event in events if isinstance(event, CheckpointSaved)] == [1, 2, 3, 4, 5, 6]
+    assert [event.step for event in events if isinstance(event, Evaluated)] == [0, 2, 3, 5, 6]
+
+
 def test_a_finished_run_takes_no_stray_step(
     parts: Any, uninterrupted: tuple[TrainResult, list[Event]], tmp_path: Path
 ) -> None:
