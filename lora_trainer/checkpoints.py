@@ -56,6 +56,16 @@ class Checkpoints:
             doomed = self.at(step).rename(self.folder / f"deleting-{step}")
             shutil.rmtree(doomed)
 
+    def adopt(self, checkpoint: Path, step: int) -> None:
+        """Take another run's checkpoint as this run's own."""
+        shutil.copytree(checkpoint, self.writing / f"{_PREFIX}{step}")
+        self.complete(step)
+
+    def keep_only(self, step: int) -> None:
+        """Delete all checkpoints but one: of a run that is done, only a longer run wants any."""
+        for other in set(self.steps()) - {step}:
+            shutil.rmtree(self.at(other).rename(self.folder / f"deleting-{other}"))
+
     def clear(self, *, all_of_them: bool) -> None:
         """Delete what killed processes have left, or everything."""
         if all_of_them and self.folder.exists():

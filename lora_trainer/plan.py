@@ -82,6 +82,11 @@ def default_batch_size(dialogues: int) -> int:
     return 4 if dialogues <= 100 else 8 if dialogues <= 1000 else 16
 
 
+def steady_steps(total_steps: int) -> int:
+    """After how many of `total_steps` optimizer steps the linear decay begins: it takes the last eighth."""
+    return total_steps - max(1, total_steps // 8)
+
+
 def rate_factor(step: int, total_steps: int, steps_per_epoch: int) -> float:
     """The learning rate's factor for optimizer step `step` (0-based) of `total_steps`.
 
@@ -90,7 +95,6 @@ def rate_factor(step: int, total_steps: int, steps_per_epoch: int) -> float:
     that a longer run begins exactly like a shorter one.
     """
     warmup = max(1, math.ceil(steps_per_epoch / 10))
-    decay = max(1, math.ceil(total_steps / 8))
     rising = (step + 1) / warmup
-    falling = (total_steps - step) / (decay + 1)
+    falling = (total_steps - step) / (total_steps - steady_steps(total_steps) + 1)
     return max(0.0, min(1.0, rising, falling))

@@ -24,7 +24,7 @@ from lora_trainer.checkpoints import Checkpoints, best_step
 from lora_trainer.encode import EncodedDialogues, EncodedSequence
 from lora_trainer.errors import ResourceError, UsageError
 from lora_trainer.events import CheckpointSaved, Evaluated, Listener, Note, StepDone, ignore
-from lora_trainer.plan import TrainPlan
+from lora_trainer.plan import TrainPlan, steady_steps
 from lora_trainer.schedule import dropout_seed, evaluation_steps, learning_rate, step_dialogues
 
 CHECKPOINT_SECONDS = 600
@@ -197,7 +197,9 @@ class StepTrainer(Trainer):
         if self.args.should_save:
             self.checkpoints.complete(step)
             best = best_step(self.state.log_history)
-            self.checkpoints.prune(keep=[] if best is None else [best])
+            # a longer run can go on from the end of the steady phase
+            steady = steady_steps(self.state.max_steps)
+            self.checkpoints.prune(keep=[steady] if best is None else [best, steady])
         self.accelerator.wait_for_everyone()
         self.listener(CheckpointSaved(step, str(self.checkpoints.at(step))))
 
@@ -241,7 +243,8 @@ class _Reporter(TrainerCallback):
         trainer._sum_over_processes(wishes)
         stop, due = (wish > 0 for wish in wishes.tolist())
         control.should_evaluate = step in evaluation_steps(state.max_steps, per_epoch)
-        control.should_save = control.should_evaluate or stop or due
+        steady = step == steady_steps(state.max_steps)
+        control.should_save = control.should_evaluate or stop or due or steady
         control.should_training_stop = stop or step >= state.max_steps
         if control.should_save:
             self.saved_at = time.monotonic()

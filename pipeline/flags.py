@@ -48,6 +48,7 @@ FLAGS = (
     Flag("existing", "force"),
     Flag("existing", "strategy", "text", choices=("incremental", "retune", "augment", "custom")),
     Flag("existing", "add_epochs", "float", "N", low=0.01, high=1000),
+    Flag("existing", "from_scratch"),
     Flag("existing", "resume"),
     Flag("existing", "restart"),
     # The ranges of the training numbers stand in TrainPlan.

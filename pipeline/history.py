@@ -77,7 +77,6 @@ class Run:
         stages = {**self.record["stages"], stage: {"finished": now(), "seconds": round(seconds, 2)}}
         self.update(stages=stages, **facts)
 
-
     def forget(self, stage: str) -> None:
         """Strike a stage from the journal, to do it again."""
         stages = {name: facts for name, facts in self.record["stages"].items() if name != stage}

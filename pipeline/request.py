@@ -60,6 +60,7 @@ class Request:
     force: bool = False
     strategy: str | None = None
     add_epochs: float | None = None
+    from_scratch: bool = False
     resume: bool = False
     restart: bool = False
     epochs: float | None = None

@@ -11,10 +11,12 @@ from typing import Any
 from lora_trainer.chat_format import ChatFormat
 from lora_trainer.errors import ConversionError, Interrupted, UserError
 from lora_trainer.events import Listener, Note, Progress, StageDone, StageStarted
+from lora_trainer.plan import steady_steps
 from ollama_export.modelfile import modelfile
 from ollama_export.proof import Proof
 from ollama_export.publish import Publication, publish
 from ollama_export.template import gguf_chat_template, ollama_template
+from pipeline.beginnings import Beginning, beginning_of, find_beginning
 from pipeline.history import Run, now
 from pipeline.job import Job, identity, library_versions
 from pipeline.preflight import OLLAMA_QUANTIZES, Prepared, ollama_blob
@@ -63,7 +65,14 @@ def run_stages(job: Job, prepared: Prepared | None, listener: Listener, stop: Ca
         gguf_path(run).unlink(missing_ok=True)
     run.record.pop("error", None)
     run.update(status="done", finished=now())
+    _drop_checkpoints(run)
     return run
+
+
+def _drop_checkpoints(run: Run) -> None:
+    from lora_trainer.checkpoints import Checkpoints
+
+    Checkpoints(run.folder / "checkpoints").keep_only(steady_steps(run.record["training"]["steps"]))
 
 
 def gguf_path(run: Run) -> Path:
@@ -107,6 +116,7 @@ def _train(job: Job, prepared: Prepared | None, run: Run, listener: Listener, st
     from pipeline.loss_curve import draw
 
     assert prepared is not None
+    _take_beginning(job, prepared, run, listener)
     announce(
         Work(prepared.base, prepared.chat_format, job.dataset.train, job.dataset.val, run.plan, run.folder.absolute())
     )
@@ -135,6 +145,28 @@ def _train(job: Job, prepared: Prepared | None, run: Run, listener: Listener, st
     }
     draw(training, run.plan.steps_per_epoch(len(prepared.train_rows)), run.folder / "loss.png")
     return {"training": training}
+
+
+def _take_beginning(job: Job, prepared: Prepared, run: Run, listener: Listener) -> None:
+    """Let a run that continues a model go on from where an earlier one was steady, if nothing else has changed."""
+    from lora_trainer.checkpoints import Checkpoints
+    from lora_trainer.hardware import detect
+
+    hardware = detect()
+    now = beginning_of(run.record, library_versions(), hardware.device, hardware.dtype)
+    checkpoints = Checkpoints(run.folder / "checkpoints")
+    if "beginning" not in run.record or run.record["beginning"] != now:
+        run.update(beginning=now)
+    if job.strategy is None or job.request.from_scratch or checkpoints.steps():
+        return
+    found = find_beginning(job.history, run, len(prepared.train_rows))
+    if isinstance(found, Beginning):
+        checkpoints.clear(all_of_them=True)
+        checkpoints.adopt(found.checkpoint, found.step)
+        run.update(began_with={"run": found.run.number, "step": found.step})
+        listener(Note("note.beginning.shared", {"number": found.run.number, "step": found.step}))
+    elif found:
+        listener(Note("note.beginning.changed", {"what": ", ".join(found)}))
 
 
 def _export(job: Job, prepared: Prepared | None, run: Run, listener: Listener, _: Stop) -> dict[str, Any]:

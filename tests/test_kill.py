@@ -202,7 +202,7 @@ def test_a_full_disk_is_said_plainly_and_nothing_is_lost(tmp_path, small_disk, m
     leave_free(kilobytes)
     assert process.wait(120) == 7, program.output()
     assert "disk" in program.output() and "Traceback" not in program.output()
-    leave_free(100_000)
+    leave_free(400_000)
     told = program.run(*flags, "--resume")
     assert told["status"] == "done" and list(Path(told["folder"]).glob("*.gguf"))
     assert [run.number for run in program.history.runs("zzhua")] == [1]

@@ -58,7 +58,7 @@ def running(runners: Runners) -> dict[str, Any]:
     one = {
         "name": model.name.shortest,
         "model": model.name.shortest,
-        "size": model.weights.stat().st_size if model.weights else 0,
+        "size": model.weights.stat().st_size if model.weights and model.weights.exists() else 0,
         "digest": model.manifest.digest,
         "details": {**model.details, "parent_model": ""},
         "expires_at": _time(datetime.fromtimestamp(min(loaded.expires, 4e9), UTC)),

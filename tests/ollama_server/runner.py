@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import threading
 import time
 from collections.abc import Iterator
@@ -29,7 +28,8 @@ class Runner:
         parameters.n_ctx = self.context = context
         parameters.n_parallel = 1
         parameters.n_gpu_layers = 0
-        parameters.cpuparams.n_threads = min(2, os.cpu_count() or 1)
+        # Two threads on a tiny model mostly wait for each other.
+        parameters.cpuparams.n_threads = 1
         parameters.warmup, parameters.verbosity = False, -1
         parameters.fit_params = False
         parameters.ctx_shift = True

@@ -1,0 +1,71 @@
+"""Going on from where an earlier run's rate was still steady, with the very result of a run from the beginning.
+
+Rates, order of the data and dropout masks are functions of plan and position, and only the decay knows a run's length.
+So two runs that differ in nothing but their epochs are the same run up to the end of the shorter one's steady phase,
+where a checkpoint is kept.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lora_trainer.plan import steady_steps
+from pipeline.history import History, Run
+
+_LENGTH = ("epochs", "early_stop", "sources")
+"""Fields of a plan that don't touch what happens in the steady phase."""
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """An earlier run's checkpoint that a new run can go on from: after `step` optimizer steps, in `checkpoint`."""
+
+    run: Run
+    step: int
+    checkpoint: Path
+
+
+def beginning_of(run_record: dict[str, Any], versions: Mapping[str, str], device: str, dtype: str) -> dict[str, Any]:
+    """Everything that the steady phase of a run depends on, as plain JSON values."""
+    import torch
+
+    plan = {name: value for name, value in run_record["plan"].items() if name not in _LENGTH}
+    return {
+        "data": run_record["data"]["fingerprint"],
+        "base_model": run_record["base"]["revision"],
+        "chat_format": run_record["chat_format"],
+        **plan,
+        "versions": {name: versions[name] for name in ("torch", "transformers", "peft", "accelerate")},
+        "device": [device, dtype, torch.get_num_threads() if device == "cpu" else 0],
+        "processes": int(os.environ.get("WORLD_SIZE", "1")),
+    }
+
+
+def find_beginning(history: History, run: Run, rows: int) -> Beginning | list[str] | None:
+    """The longest beginning that `run` shares with an earlier one of its name.
+
+    Where there is an earlier run but none that began alike: the names of what differs from the newest. None where
+    there is nothing to go on from at all.
+    """
+    limit = steady_steps(run.plan.total_steps(rows))
+    earlier = [other for other in history.runs(run.record["name"]) if other.number < run.number and other.is_done]
+    alike = [other for other in earlier if other.record.get("beginning") == run.record["beginning"]]
+    found = [beginning for other in alike for beginning in _kept(other, limit)]
+    if found:
+        return max(found, key=lambda beginning: beginning.step)
+    if alike or not earlier:
+        return None
+    before, now = earlier[-1].record.get("beginning", {}), run.record["beginning"]
+    return sorted(name for name in now if before.get(name) != now[name])
+
+
+def _kept(run: Run, limit: int) -> list[Beginning]:
+    from lora_trainer.checkpoints import Checkpoints
+
+    checkpoints = Checkpoints(run.folder / "checkpoints")
+    steady = steady_steps(run.record["training"]["steps"])
+    return [Beginning(run, s, checkpoints.at(s)) for s in checkpoints.steps() if s <= min(limit, steady)]

@@ -1,0 +1,64 @@
+"""Training on costs what is added, and gives bit for bit what training from the start gives."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from lora_trainer.plan import steady_steps
+from tests.program import Program, wait_for
+
+
+def adapter(told: dict) -> bytes:
+    return (Path(told["folder"]) / "adapter" / "adapter_model.safetensors").read_bytes()
+
+
+@pytest.fixture
+def program(tmp_path):
+    # 33 rows: the last step of an epoch is smaller than the others.
+    return Program(tmp_path, rows=33)
+
+
+def test_two_epochs_and_one_and_a_half_more_are_three_and_a_half(program, tmp_path):
+    flags = ("--no_register", "--lora_dropout", "0.1")
+    program.run(*flags, "--epochs", "2")
+    told = program.run(*flags, "--continue_train", "--add_epochs", "1.5")
+    began = program.newest.record["began_with"]
+    assert began == {"run": 1, "step": steady_steps(18)}
+    per_epoch, total = 9, 32
+    assert total - began["step"] <= 1.75 * per_epoch + 1
+    whole = program.run(*flags, "--ollama_name", "whole", "--epochs", "3.5")
+    assert "began_with" not in program.history.newest("whole").record
+    assert adapter(told) == adapter(whole)
+    # And further on from there, or shorter than before.
+    more = program.run(*flags, "--continue_train", "--epochs", "5")
+    assert program.newest.record["began_with"] == {"run": 2, "step": steady_steps(total)}
+    longer = program.run(*flags, "--ollama_name", "longer", "--epochs", "5")
+    assert adapter(more) == adapter(longer)
+    program.run(*flags, "--continue_train", "--epochs", "3")
+    assert program.newest.record["began_with"] == {"run": 1, "step": steady_steps(18)}
+
+
+def test_what_has_changed_is_named_and_training_starts_from_the_base_model(program):
+    program.run("--no_register", "--epochs", "2")
+    told = program.run("--no_register", "--continue_train", "--add_epochs", "1", "--seed", "7", "--lora_rank", "4")
+    assert "began_with" not in program.newest.record
+    assert "lora_alpha, lora_rank, seed" in told["shown"]
+    told = program.run("--no_register", "--continue_train", "--add_epochs", "1", "--from_scratch")
+    assert "began_with" not in program.newest.record
+
+
+def test_a_kill_at_any_step_and_going_on_is_as_if_there_had_been_none(program):
+    flags = ("--no_register", "--lora_dropout", "0.1", "--epochs", "3")
+    whole = adapter(program.run(*flags, "--ollama_name", "whole"))
+    for step in random.Random(0).sample(range(1, 27), 2):
+        name = f"killed{step}"
+        process = program.start(*flags, "--ollama_name", name)
+        wait_for(
+            lambda step=step: f"step {step}/" in program.output() or f"step {step + 1}/" in program.output(), process
+        )
+        process.kill()
+        process.wait()
+        assert adapter(program.run(*flags, "--ollama_name", name)) == whole
