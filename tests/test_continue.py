@@ -21,7 +21,7 @@ def program(tmp_path):
     return Program(tmp_path, rows=33)
 
 
-def test_two_epochs_and_one_and_a_half_more_are_three_and_a_half(program, tmp_path):
+def test_two_epochs_and_one_and_a_half_more_are_three_and_a_half(program):
     flags = ("--no_register", "--lora_dropout", "0.1")
     program.run(*flags, "--epochs", "2")
     told = program.run(*flags, "--continue_train", "--add_epochs", "1.5")
