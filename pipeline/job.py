@@ -7,7 +7,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lora_trainer.dataset import Dataset, load_dataset, raise_on_faults
+from lora_trainer.dataset import Dataset as Dataset
+from lora_trainer.dataset import load_dataset, raise_on_faults
 from lora_trainer.plan import TrainPlan
 from ollama_export.names import check_name as check_name
 from pipeline.history import History, Run

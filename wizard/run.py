@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lora_trainer.errors import UsageError
 from lora_trainer.events import StageStarted
 from pipeline import processes
 from pipeline.history import History, Run
-from pipeline.job import DEFAULT_QUANTIZE, Job, check_name, going_on, read_data, unfinished
+from pipeline.job import DEFAULT_QUANTIZE, Dataset, Job, check_name, going_on, read_data, unfinished
 from pipeline.request import Request
 from pipeline.strategies import changed_numbers
 from wizard import flow, lookups
 from wizard.questions import Existing
 from wizard.screen.screen import Screen
 from wizard.screen.tables import Review, Summary
-
-if TYPE_CHECKING:
-    from lora_trainer.dataset import Dataset
 
 Stop = Callable[[], bool]
 
