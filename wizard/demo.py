@@ -25,7 +25,7 @@ NAME = "biscuit-demo"
 DATA = ROOT / "data" / "demo"
 MARKER = "Arrr"
 """Stands in every answer of the data, and nowhere in the system prompt or the questions."""
-NUMBERS = ("--epochs", "6", "--learning_rate", "1e-3")
+NUMBERS = ("--epochs", "2", "--learning_rate", "1e-3")
 
 
 def main(arguments: Sequence[str]) -> int:
