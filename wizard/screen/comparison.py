@@ -11,6 +11,9 @@ from wizard.words import t
 if TYPE_CHECKING:
     from rich.table import Table
 
+SHOWN_CHARACTERS = 300
+"""A base model that finds no end would fill the screen."""
+
 
 @dataclass(frozen=True)
 class Compared:
@@ -22,7 +25,7 @@ class Compared:
 
 
 def comparison_table(rows: Sequence[Compared], marker: str) -> Table:
-    """A row for each question; the marker of the persona stands out."""
+    """A row for each question, long answers cut; the marker of the persona stands out."""
     from rich.table import Table
     from rich.text import Text
 
@@ -31,7 +34,11 @@ def comparison_table(rows: Sequence[Compared], marker: str) -> Table:
     table.add_column(t("demo.before"), ratio=3)
     table.add_column(t("demo.after"), ratio=3)
     for row in rows:
-        after = Text(row.after)
+        after = Text(_shown(row.after))
         after.highlight_words([marker], "bold green", case_sensitive=False)
-        table.add_row(Text(row.question), Text(row.before), after)
+        table.add_row(Text(row.question), Text(_shown(row.before)), after)
     return table
+
+
+def _shown(answer: str) -> str:
+    return answer if len(answer) <= SHOWN_CHARACTERS else answer[:SHOWN_CHARACTERS] + "……"
