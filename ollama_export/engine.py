@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -24,6 +25,11 @@ params = xllamacpp.CommonParams()
 params.model.path, params.n_ctx, params.fit_params, params.warmup = sys.argv[1], 256, False, False
 xllamacpp.Server(params)
 """
+
+
+def is_installed() -> bool:
+    """Whether llama.cpp is there to load a GGUF: some platforms have no wheel of xllamacpp."""
+    return find_spec("xllamacpp") is not None
 
 
 @dataclass(frozen=True)

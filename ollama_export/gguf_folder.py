@@ -8,6 +8,7 @@ weight (reorder, split, join, add one) it does to the merged weight. Where it do
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -203,3 +204,17 @@ def _step(step: dict[str, Any]) -> tuple[Any, ...]:
     if kind == "ByteLevel":
         return kind, step["add_prefix_space"], step["use_regex"]
     return (kind,)
+
+
+def general_name(folder: Path, stem: str) -> str:
+    """A `general.name` with which llama.cpp cuts text as the folder's tokenizer does.
+
+    llama.cpp (llama-vocab.cpp) lets special tokens swallow the white space behind them if that name says Phi-3, and
+    only then: a Phi-3 has to be called so, and nothing else may be, whatever its user calls it.
+    """
+    neutral = re.sub("phi-?3|modern-bert|jina", "x", stem, flags=re.IGNORECASE)
+    try:
+        added = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["added_tokens"]
+    except (OSError, ValueError, KeyError):
+        return neutral
+    return f"{neutral} (phi-3)" if any(token["special"] and token.get("rstrip") for token in added) else neutral

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from lora_trainer import errors
-from ollama_export.gguf_folder import plan_folder
+from ollama_export.gguf_folder import general_name, plan_folder
 from ollama_export.gguf_format import FILE_TYPES, serving_order
 from ollama_export.gguf_from_gguf import plan_gguf
 from ollama_export.gguf_write import GgufFile, GgufStream
@@ -39,7 +39,7 @@ def convert(arguments: dict[str, Any], report: Any) -> GgufFile:
     if arguments["kind"] == "gguf":
         metadata, plan, kind = plan_gguf(base, deltas, file_type)
     else:
-        metadata, plan = plan_folder(base, deltas, file_type, out.stem)
+        metadata, plan = plan_folder(base, deltas, file_type, general_name(base, out.stem))
         kind = FILE_TYPES[file_type][0]
     serving = {name: arguments[name] for name in ("chat_template", "add_bos", "eos_token")}
     set_serving_metadata(metadata, **serving, file_type=kind)

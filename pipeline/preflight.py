@@ -162,7 +162,8 @@ def rehearse(job: Job, prepared: Prepared, listener: Listener) -> None:
     tokens are checked at the end.
     """
     from lora_trainer.dwarf import make_dwarf
-    from ollama_export.engine import Engine
+    from lora_trainer.train import adapted_model
+    from ollama_export import engine
     from ollama_export.gguf import export_gguf
 
     with tempfile.TemporaryDirectory(prefix="rehearsal-", ignore_cleanup_errors=True) as folder:
@@ -170,10 +171,12 @@ def rehearse(job: Job, prepared: Prepared, listener: Listener) -> None:
             dwarf = make_dwarf(prepared.base, Path(folder) / "dwarf")
             if dwarf is None:
                 raise _Skip("check.no_dwarf")
+            adapter = Path(folder) / "adapter"
+            adapted_model(dwarf, job.plan, "cpu", "float32").save_pretrained(adapter)
             gguf = export_gguf(
                 dwarf.path,
                 dwarf.kind,
-                None,
+                adapter,
                 Path(folder) / "dwarf.gguf",
                 file_type="q8_0",
                 chat_template=None if job.request.keep_chat_template else gguf_chat_template(prepared.chat_format),
@@ -183,10 +186,12 @@ def rehearse(job: Job, prepared: Prepared, listener: Listener) -> None:
             )
         if dwarf is None:
             return
-        with _checking(listener, "tokens") as facts, Engine(gguf.path, context=512) as engine:
+        with _checking(listener, "tokens") as facts:
+            if not engine.is_installed():
+                raise _Skip("check.no_engine")
             dialogues = (*job.dataset.train, *job.dataset.val)
-            facts["count"] = check_tokens(engine, dialogues, prepared.chat_format, prepared.tokenizer)
-            engine.complete("", max_tokens=1)
+            with engine.Engine(gguf.path, context=512) as loaded:
+                facts["count"] = check_tokens(loaded, dialogues, prepared.chat_format, prepared.tokenizer)
         if job.client is not None:
             with _checking(listener, "rehearsal_ollama"):
                 _rehearse_in_ollama(job, prepared, gguf.path, f"sha256:{gguf.sha256}", listener)

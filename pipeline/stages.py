@@ -214,12 +214,15 @@ def _export(job: Job, prepared: Prepared | None, run: Run, listener: Listener, _
 
 
 def _prove(_: Job, __: Prepared | None, run: Run, listener: Listener, ___: Stop) -> dict[str, Any]:
-    from ollama_export.engine import Engine
+    from ollama_export import engine
 
+    if not engine.is_installed():
+        listener(Note("note.prove.no_engine"))
+        return {"answers": []}
     answers = []
-    with Engine(gguf_path(run), context=max(2048, run.plan.max_length + ANSWER_TOKENS)) as engine:
+    with engine.Engine(gguf_path(run), context=max(2048, run.plan.max_length + ANSWER_TOKENS)) as loaded:
         for proof in run.record["proofs"]:
-            answer = engine.complete(proof["prompt"], max_tokens=ANSWER_TOKENS)
+            answer = loaded.complete(proof["prompt"], max_tokens=ANSWER_TOKENS)
             if answer.prompt_tokens != proof["tokens"]:
                 values = {"expected": proof["tokens"], "found": answer.prompt_tokens, "prompt": proof["prompt"]}
                 raise ConversionError("error.prove.tokens", **values)
