@@ -52,7 +52,8 @@ def find_beginning(history: History, run: Run, rows: int) -> Beginning | list[st
     there is nothing to go on from at all.
     """
     limit = steady_steps(run.plan.total_steps(rows))
-    earlier = [other for other in history.runs(run.record["name"]) if other.number < run.number and other.is_done]
+    trained = [other for other in history.runs(run.record["name"]) if other.has_done("train")]
+    earlier = [other for other in trained if other.number < run.number]
     alike = [other for other in earlier if other.record.get("beginning") == run.record["beginning"]]
     found = [beginning for other in alike for beginning in _kept(other, limit)]
     if found:

@@ -53,6 +53,7 @@ FLAGS = (
     Flag("existing", "restart"),
     # The ranges of the training numbers stand in TrainPlan.
     Flag("training", "epochs", "float", "N"),
+    Flag("training", "ladder", "text", "N,N,…"),
     Flag("training", "learning_rate", "float", "RATE"),
     Flag("training", "lora_rank", "int", "R"),
     Flag("training", "lora_alpha", "float", "A"),
@@ -72,6 +73,7 @@ FLAGS = (
     Flag("serving", "llama_cpp", "path", "DIR"),
     Flag("registering", "no_register"),
     Flag("registering", "register_only"),
+    Flag("registering", "run", "int", "N", low=1, high=1 << 30),
     Flag("registering", "no_backup"),
     Flag("registering", "keep_backups", "int", "N", low=0, high=100),
     Flag("looking", "history"),

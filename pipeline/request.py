@@ -28,6 +28,8 @@ CONTRADICTIONS = (
     ("system", "no_system"),
     ("resume", "restart"),
     ("add_epochs", "epochs"),
+    ("ladder", "epochs"),
+    ("ladder", "add_epochs"),
     ("no_register", "register_only"),
     ("no_backup", "keep_backups"),
     ("history", "rollback"),
@@ -64,6 +66,7 @@ class Request:
     resume: bool = False
     restart: bool = False
     epochs: float | None = None
+    ladder: str | None = None
     learning_rate: float | None = None
     lora_rank: int | None = None
     lora_alpha: float | None = None
@@ -83,6 +86,7 @@ class Request:
     llama_cpp: Path | None = None
     no_register: bool = False
     register_only: bool = False
+    run: int | None = None
     no_backup: bool = False
     keep_backups: int | None = None
     history: bool = False
@@ -107,6 +111,8 @@ class Request:
                 raise UsageError("error.flag.choice", flag=f"--{flag.name}", value=value, choices=choices)
             if flag.low is not None and flag.high is not None and not flag.low <= value <= flag.high:
                 raise UsageError("error.flag.range", flag=f"--{flag.name}", value=value, low=flag.low, high=flag.high)
+        if self.run is not None and not self.register_only:
+            raise UsageError("error.flag.needs", flag="--run", other="--register_only")
         TrainPlan(**self.plan_numbers())
         self._check_exists_choice()
 
@@ -128,8 +134,20 @@ class Request:
             raise UsageError("error.flag.contradiction", first="--add_epochs", second=f"--strategy {self.strategy}")
 
     def plan_numbers(self) -> dict[str, Any]:
-        """The numbers of a TrainPlan that were given by flags."""
-        return {name: getattr(self, name) for name in PLAN_NUMBERS if getattr(self, name) is not None}
+        """The numbers of a TrainPlan that were given by flags; a ladder's epochs are its longest rung's."""
+        given = {name: getattr(self, name) for name in PLAN_NUMBERS if getattr(self, name) is not None}
+        return {**given, "epochs": self.rungs[-1]} if self.ladder else given
+
+    @property
+    def rungs(self) -> tuple[float, ...]:
+        """The epochs of a ladder's rungs, shortest first; raises UsageError."""
+        try:
+            rungs = sorted({float(part) for part in (self.ladder or "").split(",")})
+        except ValueError:
+            rungs = []
+        if len(rungs) < 2 or rungs[0] <= 0:
+            raise UsageError("error.flag.ladder", value=self.ladder)
+        return tuple(rungs)
 
     @property
     def exists_choice(self) -> str | None:

@@ -29,10 +29,12 @@ Stop = Callable[[], bool]
 Stage = Callable[[Job, Prepared | None, Run, Listener, Stop], dict[str, Any]]
 
 
-def run_stages(job: Job, prepared: Prepared | None, listener: Listener, stop: Callable[[], bool]) -> Run:
+def run_stages(
+    job: Job, prepared: Prepared | None, listener: Listener, stop: Callable[[], bool], *, until: str | None = None
+) -> Run:
     """Bring a run to its end, from wherever it stands; the record is up to date after every step.
 
-    `prepared` may be missing for a run that is trained already.
+    `prepared` may be missing for a run that is trained already; `until` names a stage after which nothing more is done.
 
     Raises the UserError of the stage that failed, Interrupted where `stop()` says so; the same request goes on there.
     """
@@ -48,6 +50,8 @@ def run_stages(job: Job, prepared: Prepared | None, listener: Listener, stop: Ca
         for name, stage in stages:
             if run.has_done(name) and not _must_repeat(run, name):
                 listener(StageDone(name, run.record["stages"][name]["seconds"], reused=True))
+                if name == until:
+                    break
                 continue
             if stop():
                 raise Interrupted("error.interrupted", name=job.name)
@@ -56,11 +60,16 @@ def run_stages(job: Job, prepared: Prepared | None, listener: Listener, stop: Ca
             facts = stage(job, prepared, run, listener, stop)
             run.mark_done(name, time.monotonic() - started, **facts)
             listener(StageDone(name, time.monotonic() - started))
+            if name == until:
+                break
     except BaseException as error:
         reason = {"key": error.key, "values": error.values} if isinstance(error, UserError) else {"key": repr(error)}
         interrupted = isinstance(error, Interrupted | KeyboardInterrupt)
         run.update(status="interrupted" if interrupted else "failed", error=reason)
         raise
+    if until is not None:
+        run.update(status="trained")
+        return run
     if job.client is not None and not job.request.keep_gguf:
         gguf_path(run).unlink(missing_ok=True)
     run.record.pop("error", None)
@@ -157,7 +166,8 @@ def _take_beginning(job: Job, prepared: Prepared, run: Run, listener: Listener) 
     checkpoints = Checkpoints(run.folder / "checkpoints")
     if "beginning" not in run.record or run.record["beginning"] != now:
         run.update(beginning=now)
-    if job.strategy is None or job.request.from_scratch or checkpoints.steps():
+    shares = job.strategy is not None or job.request.ladder is not None
+    if not shares or job.request.from_scratch or checkpoints.steps():
         return
     found = find_beginning(job.history, run, len(prepared.train_rows))
     if isinstance(found, Beginning):

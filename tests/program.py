@@ -48,7 +48,7 @@ class Program:
     def command(self, *flags: str) -> list[str]:
         """The command line; `flags` come last and so win. One epoch where they don't speak of epochs."""
         given = ["--ollama_name", "zzhua", "--base_model", str(self.base), "--data_dir", str(self.data)]
-        epochs = [] if {"--epochs", "--add_epochs"} & set(flags) else ["--epochs", "1"]
+        epochs = [] if {"--epochs", "--add_epochs", "--ladder"} & set(flags) else ["--epochs", "1"]
         return [sys.executable, str(ROOT / "train_to_ollama.py"), *given, *epochs, *flags]
 
     def start(self, *flags: str) -> subprocess.Popen[str]:

@@ -62,3 +62,34 @@ def test_a_kill_at_any_step_and_going_on_is_as_if_there_had_been_none(program):
         process.kill()
         process.wait()
         assert adapter(program.run(*flags, "--ollama_name", name)) == whole
+
+
+def test_each_rung_of_a_ladder_is_the_run_of_that_length_and_the_best_is_published(program, ollama_server):
+    told = program.run("--no_register", "--ladder", "3,2,4", "--ollama_name", "ladder")
+    runs = program.history.runs("ladder")
+    assert [run.plan.epochs for run in runs] == [2.0, 3.0, 4.0]
+    assert [run.record["status"] for run in runs] == ["done"] * 3
+    computed = sum(run.record["training"]["steps"] - run.record.get("began_with", {"step": 0})["step"] for run in runs)
+    assert computed <= 4.75 * 9
+    best = min(runs, key=lambda run: run.record["training"]["val_losses"][-1][1])
+    assert told["run"] == best.number and [run.has_done("export") for run in runs].count(True) == 1
+    for run in runs:
+        alone = program.run("--no_register", "--epochs", str(run.plan.epochs), "--ollama_name", f"alone{run.number}")
+        assert adapter(alone) == (run.folder / "adapter" / "adapter_model.safetensors").read_bytes()
+    other = next(run for run in runs if run.number != best.number)
+    program.environment["OLLAMA_HOST"] = ollama_server.url
+    asked = program.run("--register_only", "--run", str(other.number), "--ollama_name", "ladder")
+    assert asked["run"] == other.number and asked["gguf"]["digest"] != told["gguf"]["digest"]
+
+
+def test_an_interrupted_ladder_trains_no_rung_twice(program):
+    flags = ("--no_register", "--ladder", "1,2", "--ollama_name", "ladder")
+    process = program.start(*flags)
+    wait_for(lambda: len(program.history.runs("ladder")) == 2, process)
+    process.kill()
+    process.wait()
+    first = program.history.runs("ladder")[0].record["stages"]["train"]
+    told = program.run(*flags)
+    runs = program.history.runs("ladder")
+    assert [run.plan.epochs for run in runs] == [1.0, 2.0] and runs[0].record["stages"]["train"] == first
+    assert told["status"] == "done" and [run.record["status"] for run in runs] == ["done"] * 2

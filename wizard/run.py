@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 from lora_trainer.errors import UsageError
@@ -47,7 +48,8 @@ def _train(request: Request, name: str, history: History, screen: Screen, stop: 
 
     client = None if request.no_register else connect()
     if request.register_only:
-        run = next((run for run in reversed(history.runs(name)) if run.has_done("train")), None)
+        trained = [run for run in history.runs(name) if run.has_done("train") and request.run in (None, run.number)]
+        run = next(reversed(trained), None)
         if run is None:
             raise UsageError("error.nothing_to_register", name=name)
         run.forget("publish")
@@ -57,10 +59,12 @@ def _train(request: Request, name: str, history: History, screen: Screen, stop: 
     if request.resume and pending is None:
         raise UsageError("error.nothing_to_resume", name=name)
     if pending is not None and not request.dry_run:
-        data = None if pending.has_done("train") else _data(request, screen)
+        data = None if pending.has_done("train") and not request.ladder else _data(request, screen)
         if data is None or data.fingerprint == pending.record["data"]["fingerprint"]:
             screen.note("note.going_on", number=pending.number, created=pending.record["created"])
-            return _work(going_on(pending, request, history, client, data), screen, stop)
+            job = going_on(pending, request, history, client, data)
+            # A ladder finds its rungs by itself.
+            return _work(replace(job, run=None) if request.ladder else job, screen, stop)
         if request.resume:
             raise UsageError("error.data_changed", name=name)
         screen.note("note.data_changed")
@@ -119,12 +123,20 @@ def _train(request: Request, name: str, history: History, screen: Screen, stop: 
 
 
 def _work(job: Job, screen: Screen, stop: Stop) -> dict[str, Any]:
+    from pipeline.ladder import best_rung, climb, settle
     from pipeline.preflight import check
     from pipeline.stages import gguf_path, run_stages
 
     screen.listen(StageStarted("preflight"))
     prepared = check(job, screen.listen)
-    run = run_stages(job, prepared, screen.listen, stop)
+    if job.request.ladder and prepared is not None:
+        runs = climb(job, job.request.rungs, prepared, screen.listen, stop)
+        best = best_rung(runs)
+        screen.note("note.best_rung", number=best.number, epochs=best.plan.epochs)
+        run = run_stages(replace(job, plan=best.plan, run=best), prepared, screen.listen, stop)
+        settle(runs)
+    else:
+        run = run_stages(job, prepared, screen.listen, stop)
     record, gguf = run.record, gguf_path(run)
     before = job.previous.plan if job.previous else None
     screen.summary(
