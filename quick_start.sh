@@ -258,7 +258,8 @@ action() { # number or word, arguments…: never returns
       if [ $# -gt 0 ]; then exec "$venv_python" -m pytest "$@"; fi
       "$venv_python" -m ruff check .
       "$venv_python" -m mypy
-      exec "$venv_python" -m pytest
+      # Most of the time goes to programs that the tests start, each of which keeps one core busy.
+      exec "$venv_python" -m pytest -n auto --dist loadfile
       ;;
   esac
 }

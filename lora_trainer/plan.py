@@ -9,6 +9,7 @@ from typing import Any
 
 from lora_trainer.errors import UsageError
 
+SCHEDULERS = ("steady", "cosine", "linear", "constant")
 SOURCES = ("default", "record", "strategy", "answer", "flag")
 
 
@@ -32,6 +33,8 @@ class TrainPlan:
     """Tokens that a sequence (prompt, answer and end of turn) may have."""
     seed: int = 42
     """Of the adapter's first values, the order of the data and the dropout masks."""
+    scheduler: str = "steady"
+    """How the learning rate runs, see `rate_factor`; only steady and constant runs can be gone on with exactly."""
     early_stop: bool = False
     """Publish the checkpoint with the lowest validation loss in place of the last one."""
     sources: Mapping[str, str] = field(default_factory=dict)
@@ -54,6 +57,8 @@ class TrainPlan:
             value = getattr(self, name)
             if not math.isfinite(value) or not low <= value <= high:
                 raise UsageError("error.plan.range", name=name, value=value, low=low, high=high)
+        if self.scheduler not in SCHEDULERS:
+            raise UsageError("error.plan.scheduler", value=self.scheduler, choices=", ".join(SCHEDULERS))
         for name, source in self.sources.items():
             if source not in SOURCES:
                 raise ValueError(f"{name}: unknown source {source!r}")
@@ -82,19 +87,28 @@ def default_batch_size(dialogues: int) -> int:
     return 4 if dialogues <= 100 else 8 if dialogues <= 1000 else 16
 
 
-def steady_steps(total_steps: int) -> int:
-    """After how many of `total_steps` optimizer steps the linear decay begins: it takes the last eighth."""
-    return total_steps - max(1, total_steps // 8)
+def steady_steps(total_steps: int, scheduler: str = "steady") -> int:
+    """After how many optimizer steps a run's length begins to tell: a longer run is the same one up to there.
+
+    The steady schedule decays over its last eighth, the constant one never; the others know their end from the start.
+    """
+    return {"steady": total_steps - max(1, total_steps // 8), "constant": total_steps}.get(scheduler, 0)
 
 
-def rate_factor(step: int, total_steps: int, steps_per_epoch: int) -> float:
+def rate_factor(step: int, total_steps: int, steps_per_epoch: int, scheduler: str = "steady") -> float:
     """The learning rate's factor for optimizer step `step` (0-based) of `total_steps`.
 
-    Warmup-stable-decay (Hu et al., 2024, arXiv:2404.06395): warmup over a tenth of one epoch's steps, then a
-    constant rate, then a linear decay over the last eighth of the run. Only the decay knows the run's length, so
-    that a longer run begins exactly like a shorter one.
+    All schedules warm up over a tenth of one epoch's steps. "steady" is warmup-stable-decay (Hu et al., 2024,
+    arXiv:2404.06395): a constant rate, then a linear decay over the last eighth of the run; only the decay knows the
+    run's length, so that a longer run begins exactly like a shorter one. "cosine" is half a period down to zero
+    (Loshchilov and Hutter, 2017, arXiv:1608.03983), "linear" falls from the end of the warmup on.
     """
     warmup = max(1, math.ceil(steps_per_epoch / 10))
-    rising = (step + 1) / warmup
-    falling = (total_steps - step) / (total_steps - steady_steps(total_steps) + 1)
-    return max(0.0, min(1.0, rising, falling))
+    left = (total_steps - step) / (total_steps - min(warmup, total_steps) + 1)
+    falling = {
+        "steady": (total_steps - step) / (total_steps - steady_steps(total_steps) + 1),
+        "constant": 1.0,
+        "linear": left,
+        "cosine": 0.5 - 0.5 * math.cos(math.pi * min(1.0, left)),
+    }[scheduler]
+    return max(0.0, min(1.0, (step + 1) / warmup, falling))

@@ -11,7 +11,8 @@ from lora_trainer.plan import TrainPlan, rate_factor
 
 def learning_rate(plan: TrainPlan, step: int, dialogues: int) -> float:
     """The rate of optimizer step `step` (0-based)."""
-    return plan.learning_rate * rate_factor(step, plan.total_steps(dialogues), plan.steps_per_epoch(dialogues))
+    total, per_epoch = plan.total_steps(dialogues), plan.steps_per_epoch(dialogues)
+    return plan.learning_rate * rate_factor(step, total, per_epoch, plan.scheduler)
 
 
 def evaluation_steps(total_steps: int, steps_per_epoch: int) -> list[int]:

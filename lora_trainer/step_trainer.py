@@ -198,7 +198,7 @@ class StepTrainer(Trainer):
             self.checkpoints.complete(step)
             best = best_step(self.state.log_history)
             # a longer run can go on from the end of the steady phase
-            steady = steady_steps(self.state.max_steps)
+            steady = steady_steps(self.state.max_steps, self.plan.scheduler)
             self.checkpoints.prune(keep=[steady] if best is None else [best, steady])
         self.accelerator.wait_for_everyone()
         self.listener(CheckpointSaved(step, str(self.checkpoints.at(step))))
@@ -243,7 +243,7 @@ class _Reporter(TrainerCallback):
         trainer._sum_over_processes(wishes)
         stop, due = (wish > 0 for wish in wishes.tolist())
         control.should_evaluate = step in evaluation_steps(state.max_steps, per_epoch)
-        steady = step == steady_steps(state.max_steps)
+        steady = step == steady_steps(state.max_steps, trainer.plan.scheduler)
         control.should_save = control.should_evaluate or stop or due or steady
         control.should_training_stop = stop or step >= state.max_steps
         if control.should_save:

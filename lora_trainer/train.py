@@ -51,12 +51,14 @@ def train(
     listener: Listener = ignore,
     stop: Callable[[], bool] = lambda: False,
     resume: bool = False,
+    initial_adapter: Path | None = None,
     hardware: Hardware | None = None,
 ) -> TrainResult:
     """Train a LoRA adapter and leave it in `run_dir/adapter`; checkpoints stand in `run_dir/checkpoints`.
 
     `stop` is asked after every step: true ends the run with a checkpoint. `resume` goes on from the newest
     checkpoint, to the same result as if there had been no interruption; without it, old checkpoints are deleted.
+    `initial_adapter`: a folder with the adapter of the same shape to begin with, in place of a fresh one.
     Runs in every process that `accelerate launch` starts; the first one alone speaks and writes.
     Raises UsageError where the loss stops being a number, ResourceError where memory doesn't even hold one sequence.
     """
@@ -76,6 +78,8 @@ def train(
         trainer = _trainer(arguments, base, tokenizer, train_rows, val_rows, plan, checkpoints, hardware)
         trainer.listener = listener if main else ignore
         trainer.stop = stop
+        if initial_adapter is not None:
+            _load_adapter(trainer.model, initial_adapter)
         trainer.listener(_started(trainer, train_rows, plan, done, hardware))
         trainer.train(resume_from_checkpoint=str(checkpoints.at(done)) if done else None)
         done, history = trainer.state.global_step, trainer.state.log_history
@@ -177,6 +181,13 @@ def adapted_model(base: BaseModel, plan: TrainPlan, device: str, dtype: str) -> 
     adapted = get_peft_model(model, config)
     adapted.peft_config["default"].base_model_name_or_path = base.source
     return adapted
+
+
+def _load_adapter(model: Any, adapter: Path) -> None:
+    from peft import set_peft_model_state_dict
+    from safetensors.torch import load_file
+
+    set_peft_model_state_dict(model, load_file(adapter / "adapter_model.safetensors"))
 
 
 def _started(trainer: Any, rows: EncodedDialogues, plan: TrainPlan, done: int, hardware: Hardware) -> TrainingStarted:

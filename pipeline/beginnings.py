@@ -41,6 +41,7 @@ def beginning_of(run_record: dict[str, Any], versions: Mapping[str, str], device
         **plan,
         "versions": {name: versions[name] for name in ("torch", "transformers", "peft", "accelerate")},
         "device": [device, dtype, torch.get_num_threads() if device == "cpu" else 0],
+        "warm_start": run_record["warm_start"],
         "processes": int(os.environ.get("WORLD_SIZE", "1")),
     }
 
@@ -51,7 +52,7 @@ def find_beginning(history: History, run: Run, rows: int) -> Beginning | list[st
     Where there is an earlier run but none that began alike: the names of what differs from the newest. None where
     there is nothing to go on from at all.
     """
-    limit = steady_steps(run.plan.total_steps(rows))
+    limit = steady_steps(run.plan.total_steps(rows), run.plan.scheduler)
     trained = [other for other in history.runs(run.record["name"]) if other.has_done("train")]
     earlier = [other for other in trained if other.number < run.number]
     alike = [other for other in earlier if other.record.get("beginning") == run.record["beginning"]]
@@ -68,5 +69,5 @@ def _kept(run: Run, limit: int) -> list[Beginning]:
     from lora_trainer.checkpoints import Checkpoints
 
     checkpoints = Checkpoints(run.folder / "checkpoints")
-    steady = steady_steps(run.record["training"]["steps"])
+    steady = steady_steps(run.record["training"]["steps"], run.plan.scheduler)
     return [Beginning(run, s, checkpoints.at(s)) for s in checkpoints.steps() if s <= min(limit, steady)]

@@ -49,6 +49,7 @@ FLAGS = (
     Flag("existing", "strategy", "text", choices=("incremental", "retune", "augment", "custom")),
     Flag("existing", "add_epochs", "float", "N", low=0.01, high=1000),
     Flag("existing", "from_scratch"),
+    Flag("existing", "warm_start"),
     Flag("existing", "resume"),
     Flag("existing", "restart"),
     # The ranges of the training numbers stand in TrainPlan.
@@ -61,6 +62,7 @@ FLAGS = (
     Flag("training", "batch_size", "int", "N"),
     Flag("training", "max_length", "int", "TOKENS"),
     Flag("training", "seed", "int", "N"),
+    Flag("training", "scheduler", "text", choices=("steady", "cosine", "linear", "constant")),
     Flag("training", "early_stop"),
     Flag("serving", "quantize", "text", "TYPE", choices=GGUF_TYPES),
     Flag("serving", "temperature", "float", "T", low=0, high=5),

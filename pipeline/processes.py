@@ -34,6 +34,7 @@ class Work:
     val: tuple[Dialogue, ...]
     plan: TrainPlan
     folder: Path
+    initial_adapter: Path | None
 
 
 def is_first() -> bool:
@@ -73,8 +74,9 @@ def follow(stop: Callable[[], bool]) -> None:
     from lora_trainer.train import train
 
     tokenizer = load_tokenizer(work.base)
-    rows = [encode(d, work.chat_format, tokenizer, work.plan.max_length)[0] for d in (work.train, work.val)]
-    train(work.base, tokenizer, rows[0], rows[1], work.plan, work.folder, stop=stop, resume=True)
+    rows, val = (encode(d, work.chat_format, tokenizer, work.plan.max_length)[0] for d in (work.train, work.val))
+    initial = work.initial_adapter
+    train(work.base, tokenizer, rows, val, work.plan, work.folder, stop=stop, resume=True, initial_adapter=initial)
 
 
 def _broadcast(work: Work | None) -> Work | None:

@@ -28,6 +28,8 @@ CONTRADICTIONS = (
     ("system", "no_system"),
     ("resume", "restart"),
     ("add_epochs", "epochs"),
+    ("from_scratch", "warm_start"),
+    ("force", "warm_start"),
     ("ladder", "epochs"),
     ("ladder", "add_epochs"),
     ("no_register", "register_only"),
@@ -63,6 +65,7 @@ class Request:
     strategy: str | None = None
     add_epochs: float | None = None
     from_scratch: bool = False
+    warm_start: bool = False
     resume: bool = False
     restart: bool = False
     epochs: float | None = None
@@ -74,6 +77,7 @@ class Request:
     batch_size: int | None = None
     max_length: int | None = None
     seed: int | None = None
+    scheduler: str | None = None
     early_stop: bool = False
     quantize: str | None = None
     temperature: float | None = None

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lora_trainer.chat_format import ChatFormat
-from lora_trainer.errors import ConversionError, Interrupted, UserError
+from lora_trainer.errors import ConversionError, Interrupted, UsageError, UserError
 from lora_trainer.events import Listener, Note, Progress, StageDone, StageStarted
 from lora_trainer.plan import steady_steps
 from ollama_export.modelfile import modelfile
@@ -81,7 +81,7 @@ def run_stages(
 def _drop_checkpoints(run: Run) -> None:
     from lora_trainer.checkpoints import Checkpoints
 
-    Checkpoints(run.folder / "checkpoints").keep_only(steady_steps(run.record["training"]["steps"]))
+    Checkpoints(run.folder / "checkpoints").keep_only(steady_steps(run.record["training"]["steps"], run.plan.scheduler))
 
 
 def gguf_path(run: Run) -> Path:
@@ -99,6 +99,7 @@ def _first_record(job: Job, prepared: Prepared) -> dict[str, Any]:
         "request": identity(job.request),
         "strategy": job.strategy,
         "overwrite": job.overwrite,
+        "warm_start": job.previous.number if job.request.warm_start and job.previous else None,
         "parent": job.previous.number if job.previous else None,
         "plan": job.plan.to_json(),
         "data": {"fingerprint": job.dataset.fingerprint, "files": job.dataset.files, **job.dataset.statistics()},
@@ -126,9 +127,10 @@ def _train(job: Job, prepared: Prepared | None, run: Run, listener: Listener, st
 
     assert prepared is not None
     _take_beginning(job, prepared, run, listener)
-    announce(
-        Work(prepared.base, prepared.chat_format, job.dataset.train, job.dataset.val, run.plan, run.folder.absolute())
-    )
+    initial = _initial_adapter(job, run)
+    folder = run.folder.absolute()
+    dialogues = job.dataset.train, job.dataset.val
+    announce(Work(prepared.base, prepared.chat_format, *dialogues, run.plan, folder, initial))
     result = train(
         prepared.base,
         prepared.tokenizer,
@@ -139,6 +141,7 @@ def _train(job: Job, prepared: Prepared | None, run: Run, listener: Listener, st
         listener=listener,
         stop=stop,
         resume=True,
+        initial_adapter=initial,
     )
     if result.interrupted:
         raise Interrupted("error.interrupted", name=job.name)
@@ -154,6 +157,21 @@ def _train(job: Job, prepared: Prepared | None, run: Run, listener: Listener, st
     }
     draw(training, run.plan.steps_per_epoch(len(prepared.train_rows)), run.folder / "loss.png")
     return {"training": training}
+
+
+def _initial_adapter(job: Job, run: Run) -> Path | None:
+    """The adapter that a warm start begins with; raises UsageError where it doesn't fit."""
+    if run.record["warm_start"] is None:
+        return None
+    parent = next(other for other in job.history.runs(job.name) if other.number == run.record["warm_start"])
+    for name, before, wanted in (
+        ("base_model", parent.record["base"]["revision"], run.record["base"]["revision"]),
+        ("lora_rank", parent.plan.lora_rank, run.plan.lora_rank),
+        ("lora_alpha", parent.plan.lora_alpha, run.plan.lora_alpha),
+    ):
+        if before != wanted:
+            raise UsageError("error.warm_start.differs", name=name, number=parent.number)
+    return (parent.folder / parent.record["training"]["adapter"]).absolute()
 
 
 def _take_beginning(job: Job, prepared: Prepared, run: Run, listener: Listener) -> None:
@@ -177,6 +195,8 @@ def _take_beginning(job: Job, prepared: Prepared, run: Run, listener: Listener) 
         listener(Note("note.beginning.shared", {"number": found.run.number, "step": found.step}))
     elif found:
         listener(Note("note.beginning.changed", {"what": ", ".join(found)}))
+        if "data" in found and not job.request.warm_start:
+            listener(Note("note.beginning.warm_start"))
 
 
 def _export(job: Job, prepared: Prepared | None, run: Run, listener: Listener, _: Stop) -> dict[str, Any]:

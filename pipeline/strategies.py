@@ -109,12 +109,16 @@ def plan_for(
         sources.update(dict.fromkeys(numbers, source))
 
     if record is not None:
-        take({name: getattr(record, name) for name in PLAN_NUMBERS}, "record")
+        take({name: getattr(record, name) for name in (*PLAN_NUMBERS, "scheduler")}, "record")
     added = answers.get("add_epochs") if request.add_epochs is None else request.add_epochs
     if added is not None:
-        take({"epochs": (record.epochs if record else 0.0) + added}, "strategy")
+        # A warm start has the earlier epochs in its adapter.
+        before = record.epochs if record and not request.warm_start else 0.0
+        take({"epochs": before + added}, "strategy")
     take({name: value for name, value in answers.items() if name != "add_epochs"}, answered)
     take(request.plan_numbers(), "flag")
+    if request.scheduler is not None:
+        take({"scheduler": request.scheduler}, "flag")
     if request.early_stop:
         take({"early_stop": True}, "flag")
     if record is not None and sources["lora_alpha"] == "record" and values["lora_rank"] != record.lora_rank:

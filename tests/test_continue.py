@@ -93,3 +93,24 @@ def test_an_interrupted_ladder_trains_no_rung_twice(program):
     runs = program.history.runs("ladder")
     assert [run.plan.epochs for run in runs] == [1.0, 2.0] and runs[0].record["stages"]["train"] == first
     assert told["status"] == "done" and [run.record["status"] for run in runs] == ["done"] * 2
+
+
+def test_a_warm_start_begins_with_the_last_adapter_and_is_recorded_as_such(program):
+    program.run("--no_register", "--epochs", "1")
+    program.write_data(40, mark="new")
+    cold = program.run("--no_register", "--continue_train", "--epochs", "2")
+    assert "data" in cold["shown"] and "--warm_start" in cold["shown"]
+    base_loss, *_, cold_loss = [loss for _, loss in program.newest.record["training"]["val_losses"]]
+    warm = program.run("--no_register", "--continue_train", "--warm_start", "--add_epochs", "0.5")
+    record = program.newest.record
+    assert record["warm_start"] == 2 and "began_with" not in record and warm["plan"]["epochs"] == 0.5
+    assert record["training"]["val_losses"][0][1] == pytest.approx(cold_loss) and cold_loss < base_loss
+    refused = program.run("--no_register", "--continue_train", "--warm_start", "--lora_rank", "4", expect=2)
+    assert "lora_rank" in refused["error"]["message"]
+
+
+def test_a_schedule_that_knows_its_end_is_never_gone_on_with(program):
+    for number, flags in enumerate((["--epochs", "1"], ["--continue_train", "--add_epochs", "1"]), 1):
+        program.run("--no_register", "--scheduler", "cosine", *flags)
+        assert program.newest.number == number and "began_with" not in program.newest.record
+    assert program.newest.plan.scheduler == "cosine"

@@ -133,7 +133,7 @@ def review_tables(review: Review) -> list[RenderableType]:
     table.add_column(t("review.source"), overflow="fold")
     for name, source in plan.sources.items():
         value = getattr(plan, name)
-        if value is False:
+        if value is False or value == "steady":
             continue
         text = Text(number_text(name, value), "bold")
         if record is not None and getattr(record, name) != value:
