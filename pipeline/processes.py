@@ -83,7 +83,9 @@ def _broadcast(work: Work | None) -> Work | None:
     from accelerate import PartialState
     from accelerate.utils import broadcast_object_list
 
-    PartialState()
+    from lora_trainer.hardware import detect
+
+    PartialState(cpu=detect().device == "cpu")
     box = [work]
     broadcast_object_list(box, from_process=0)
     return box[0]

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,10 +64,14 @@ class Program:
                 text=True,
             )
 
-    def run(self, *flags: str, expect: int = 0) -> dict[str, Any]:
-        """A whole run with --json; what it printed. Fails where the exit code is another than expected."""
+    def run(self, *flags: str, expect: int = 0, launcher: Sequence[str] = ()) -> dict[str, Any]:
+        """A whole run with --json; what it printed. Fails where the exit code is another than expected.
+
+        `launcher` are the words that start Python on several processes.
+        """
+        command = self.command(*flags, "--json")
         done = subprocess.run(
-            self.command(*flags, "--json"),
+            [*launcher, *command[1:]] if launcher else command,
             env=self.environment,
             cwd=self.folder,
             stdin=subprocess.DEVNULL,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import random
+import sys
 
 import pytest
 import requests
@@ -143,3 +145,19 @@ def test_a_template_of_the_bases_own_is_kept_when_asked_for(program, ollama):
     name = ollama.name("own")
     told = program.run("--ollama_name", name, "--keep_chat_template")
     assert told["ok"] and json.dumps(told)
+
+
+def test_two_processes_speak_with_one_voice_and_make_one_model(tmp_path):
+    program = Program(tmp_path)
+    program.environment["MASTER_PORT"] = str(random.randint(20000, 60000))
+    alone = program.run("--no_register", "--ollama_name", "alone")
+    # Without GPUs too, this is how accelerate is asked for several processes.
+    launcher = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+    launcher += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
+    told = program.run("--no_register", "--ollama_name", "together", launcher=launcher)
+    assert told["status"] == "done" and told["shown"].count("step 6/6") == 1
+    assert told["loss"] == pytest.approx(alone["loss"], rel=1e-4)
+    assert [run.number for run in program.history.runs("together")] == [1]
+    # What ends before any training ends in all of them.
+    refused = program.run("--no_register", "--ollama_name", "together", expect=2, launcher=launcher)
+    assert "--on_exists" in refused["error"]["message"]
