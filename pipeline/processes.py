@@ -55,6 +55,7 @@ def leading() -> Iterator[None]:
     finally:
         if not _announced:
             announce(None)
+        _leave()
 
 
 def announce(work: Work | None) -> None:
@@ -66,7 +67,13 @@ def announce(work: Work | None) -> None:
 
 def follow(stop: Callable[[], bool]) -> None:
     """Train along in a process that isn't the first."""
-    work = _broadcast(None)
+    try:
+        _train_along(_broadcast(None), stop)
+    finally:
+        _leave()
+
+
+def _train_along(work: Work | None, stop: Callable[[], bool]) -> None:
     if work is None:
         return
     from lora_trainer.base_models import load_tokenizer
@@ -89,3 +96,11 @@ def _broadcast(work: Work | None) -> Work | None:
     box = [work]
     broadcast_object_list(box, from_process=0)
     return box[0]
+
+
+def _leave() -> None:
+    """Part from the others in good order: torch aborts a process that ends while it is still connected."""
+    if are_several():
+        from accelerate import PartialState
+
+        PartialState().destroy_process_group()
