@@ -13,7 +13,10 @@ from lora_trainer.errors import OllamaError
 from ollama_export.client import OllamaClient
 from ollama_export.start import ensure_running, find_way
 
-SERVER = """#!{python}
+# A "#!" line takes no interpreter with a space in its path: a shell script that is Python too, as pip writes them.
+SERVER = """#!/bin/sh
+'''exec' "{python}" "$0" "$@"
+' '''
 import json, os, sys
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
