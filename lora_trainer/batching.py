@@ -26,6 +26,11 @@ class MicroBatch:
     targets: Any
     """int64 (N,): those next tokens."""
 
+    @property
+    def sequences(self) -> int:
+        """How many sequences there are, B."""
+        return len(self.input_ids)
+
     def to(self, device: Any) -> MicroBatch:
         """The same on another device."""
         moved = {name: part.to(device) for name, part in vars(self).items()}
@@ -71,18 +76,18 @@ def negative_log_likelihood(model: Any, batch: MicroBatch) -> Any:
     Logits are computed at supervised positions alone: with 150,000 tokens in the vocabulary the others would take
     most of the memory.
     """
-    import torch.nn.functional as F
-
-    with _logits_at(model, batch.rows, batch.columns):
+    with logits_at(model, batch.rows, batch.columns):
         logits = model(input_ids=batch.input_ids, use_cache=False).logits
     if logits.shape[0] != 1 or logits.shape[1] != len(batch.targets):
         # an architecture that doesn't call its output layer in the usual way computed them all
         logits = logits[batch.rows, batch.columns].unsqueeze(0)
-    return F.cross_entropy(logits[0].float(), batch.targets, reduction="sum")
+    scores = logits[0].float()
+    # an order more exact than cross_entropy, whose log_softmax rounds each of 150,000 values
+    return (scores.logsumexp(-1) - scores.gather(-1, batch.targets[:, None])[:, 0]).sum()
 
 
 @contextmanager
-def _logits_at(model: Any, rows: Any, columns: Any) -> Iterator[None]:
+def logits_at(model: Any, rows: Any, columns: Any) -> Iterator[None]:
     """Hand the output layer only the hidden states (B, T, H) at the positions asked for, as (1, N, H).
 
     All that a model does behind it (scaling, soft caps) is done position by position.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,14 @@ from lora_trainer.encode import EncodedDialogues, EncodedSequence
 from lora_trainer.errors import ResourceError, UsageError
 from lora_trainer.events import CheckpointSaved, Evaluated, Listener, Note, StepDone, ignore
 from lora_trainer.plan import TrainPlan, steady_steps
+from lora_trainer.prefix_tree import (
+    TreeBatch,
+    agrees_with_padding,
+    can_be_told,
+    is_worth,
+    tree_batches,
+    tree_negative_log_likelihood,
+)
 from lora_trainer.schedule import dropout_seed, evaluation_steps, learning_rate, step_dialogues
 
 CHECKPOINT_SECONDS = 600
@@ -69,6 +77,8 @@ class StepTrainer(Trainer):
         self.remove_callback(PrinterCallback)
         self.rows, self.val_rows, self.plan, self.checkpoints = rows, val_rows, plan, checkpoints
         self.pad_id, self.token_budget, self.checkpointing = pad_id, token_budget, False
+        self.trees: bool | None = None
+        """Whether shared beginnings are computed once; None while nothing has been shared yet."""
         if checkpointing:
             self._checkpoint_activations()
 
@@ -117,10 +127,10 @@ class StepTrainer(Trainer):
     def _try_step(self, model: Any, sequences: list[EncodedSequence]) -> torch.Tensor | None:
         """This process' part of the loss, its gradients added up; None where memory ran out and less may do."""
         supervised = sum(len(sequence.answer_ids) for sequence in sequences)
-        mine = share(sequences, self.args.process_index, self.args.world_size)
+        mine = self._share(sequences)
         # DDP averages over the processes, and a process without a sequence has to join in
         weight = self.args.world_size / supervised if mine else 0.0
-        batches = micro_batches(mine or sequences[:1], self.token_budget, self.pad_id)
+        batches = self._batches(mine or sequences[:1])
         loss = torch.zeros((), device=self.args.device)
         try:
             for number, batch in enumerate(batches):
@@ -135,13 +145,43 @@ class StepTrainer(Trainer):
             reason = str(error)
         else:
             return loss
-        self._use_less_memory(model, max(len(batch.input_ids) for batch in batches), reason)
+        self._use_less_memory(model, max(batch.sequences for batch in batches), reason)
         return None
 
-    def _nll(self, model: Any, batch: MicroBatch) -> torch.Tensor:
+    def _nll(self, model: Any, batch: MicroBatch | TreeBatch) -> torch.Tensor:
+        loss_of: Any = tree_negative_log_likelihood if isinstance(batch, TreeBatch) else negative_log_likelihood
         with self.compute_loss_context_manager():
-            nll: torch.Tensor = negative_log_likelihood(model, batch.to(self.args.device))
+            nll: torch.Tensor = loss_of(model, batch.to(self.args.device))
         return nll
+
+    def _share(self, sequences: list[EncodedSequence]) -> list[EncodedSequence]:
+        """This process' part of a step's sequences, after a look, at the first ones, whether trees may be used."""
+        if self.trees is None:
+            self.trees = self._trees_agree(sequences)
+        return share(sequences, self.args.process_index, self.args.world_size)
+
+    def _batches(self, sequences: list[EncodedSequence]) -> Sequence[MicroBatch | TreeBatch]:
+        """The micro-batches of some sequences: trees where these are proven and save enough, padded ones elsewhere."""
+        padded = micro_batches(sequences, self.token_budget, self.pad_id)
+        if self.trees:
+            trees = tree_batches(sequences, self.token_budget)
+            if is_worth(trees, padded):
+                return trees
+        return padded
+
+    def _trees_agree(self, sequences: list[EncodedSequence]) -> bool | None:
+        """Whether this model's trees have the loss and gradients of padded batches; None where nothing is shared."""
+        if not can_be_told(self.model.config):
+            self.listener(Note("note.tree.layers"))
+            return False
+        few = sorted(sequences, key=lambda s: s.prompt_ids + s.answer_ids)[:4]
+        if not is_worth(tree_batches(few, 1 << 20), micro_batches(few, 1 << 20, self.pad_id)):
+            return None
+        with self.compute_loss_context_manager():
+            agree = agrees_with_padding(self.model, few, self.pad_id, self.args.device)
+        if not agree:
+            self.listener(Note("note.tree.differs"))
+        return agree
 
     def _use_less_memory(self, model: Any, sequences: int, reason: str) -> None:
         """Halve the token budget, then recompute activations, then give up (at once among several processes)."""
@@ -174,13 +214,13 @@ class StepTrainer(Trainer):
         if not self.val_rows:
             return {}
         sequences = [s for dialogue in self.val_rows for s in dialogue.sequences]
-        mine = share(sequences, self.args.process_index, self.args.world_size)
+        mine = self._share(sequences)
         total = torch.zeros(
             (), device=self.args.device, dtype=torch.float64 if self.args.device.type != "mps" else None
         )
         self.model.eval()
         with torch.no_grad():
-            for batch in micro_batches(mine, self.token_budget, self.pad_id):
+            for batch in self._batches(mine):
                 total += self._nll(self.model, batch)
         self._sum_over_processes(total)
         loss = total.item() / sum(len(sequence.answer_ids) for sequence in sequences)
