@@ -258,7 +258,9 @@ action() { # number or word, arguments…: never returns
       if [ $# -gt 0 ]; then exec "$venv_python" -m pytest "$@"; fi
       "$venv_python" -m ruff check .
       "$venv_python" -m mypy
-      # Most of the time goes to programs that the tests start, each of which keeps one core busy.
+      # One process for each core, and one thread for each process: threads that wait for a busy core spin, and a
+      # training takes several times as long.
+      export OMP_NUM_THREADS=1
       exec "$venv_python" -m pytest -n auto --dist loadfile
       ;;
   esac

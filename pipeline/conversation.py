@@ -11,7 +11,7 @@ from lora_trainer.chat_format import ChatFormat
 from lora_trainer.errors import BaseModelError, OllamaError
 from pipeline.history import Run
 
-ANSWER_TOKENS = 256
+ANSWER_TOKENS = 128
 
 Ask = Callable[[str], tuple[str, bool]]
 """A question -> the answer, and whether it ended by itself."""
