@@ -149,8 +149,10 @@ def tree_negative_log_likelihood(model: Any, tree: TreeBatch) -> Any:
     return (tree.weights * (scores.logsumexp(-1)[tree.owners] - chosen)).sum()
 
 
-def agrees_with_padding(model: Any, sequences: Sequence[EncodedSequence], pad_id: int, device: Any) -> bool:
+def agrees_with_padding(model: Any, sequences: Sequence[EncodedSequence], pad_id: int, device: Any) -> bool | None:
     """Whether loss and gradients of `sequences` as a tree are those of the padded batch, on this very model.
+
+    None where memory doesn't hold them.
 
     An adapter's gradients go through every layer, so a layer that sees more than position and mask tell it shows.
     """
@@ -171,7 +173,7 @@ def agrees_with_padding(model: Any, sequences: Sequence[EncodedSequence], pad_id
             losses.append(loss.item())
             gradients.append(torch.cat([g.flatten().float() for g in found if g is not None]))
     except torch.OutOfMemoryError:
-        raise
+        return None
     except Exception:  # a model that takes no such mask says so in its own way
         return False
     finally:

@@ -174,14 +174,14 @@ class StepTrainer(Trainer):
         if not can_be_told(self.model.config):
             self.listener(Note("note.tree.layers"))
             return False
-        few = sorted(sequences, key=lambda s: s.prompt_ids + s.answer_ids)[:4]
+        few = sorted(sequences, key=lambda s: s.prompt_ids + s.answer_ids)[:2]
         if not is_worth(tree_batches(few, 1 << 20), micro_batches(few, 1 << 20, self.pad_id)):
             return None
         with self.compute_loss_context_manager():
             agree = agrees_with_padding(self.model, few, self.pad_id, self.args.device)
-        if not agree:
+        if agree is False:
             self.listener(Note("note.tree.differs"))
-        return agree
+        return bool(agree)
 
     def _use_less_memory(self, model: Any, sequences: int, reason: str) -> None:
         """Halve the token budget, then recompute activations, then give up (at once among several processes)."""

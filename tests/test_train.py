@@ -280,7 +280,7 @@ def test_memory_that_runs_out_halves_the_budget_and_changes_no_loss(parts: Any, 
     whole = train(*parts, steady, tmp_path / "whole", hardware=CPU)
     events: list[Event] = []
     base, tokenizer, rows, _ = parts
-    handle = limit_tokens(300)
+    handle = limit_tokens(100)
     try:
         split = train(base, tokenizer, rows, None, steady, tmp_path / "split", listener=events.append, hardware=CPU)
     finally:
