@@ -1,0 +1,246 @@
+"""Seconds, memory and losses of training steps: ours by trees and padded, a plain Trainer, and TRL where it is there.
+
+    python -m bench.training [--data DIR] [--model smollm2|0.5b|FOLDER|FILE.gguf] [--batch 8] [--steps 4] [--rounds 3]
+
+All contenders get the same rows in the same order, the same adapter (LoRA, rank 8, all linear layers), rate and batch,
+each in a process of its own, in turn, several rounds. Seconds are those of the steps alone, without the first one
+(which loads and warms up), the median of the rounds; memory is the peak of the process. `0.5b` has the shape of
+Qwen2.5-0.5B with random weights and SmolLM2's tokenizer; the vocabulary is Qwen's, so that the output layer costs what
+it costs there. Prints one JSON line for each contender, then the ratios.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+CONTENDERS = ("tree", "padded", "trainer", "trl")
+MICRO_BATCH = 2
+"""Sequences that the plain Trainer and TRL take at a time; the rest is gradient accumulation."""
+
+
+def main() -> int:
+    """Measure, or (with --contender) be measured."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", default="data", help="folder with train.jsonl")
+    parser.add_argument("--model", default="smollm2")
+    parser.add_argument("--batch", type=int, default=8, help="dialogues in one optimizer step")
+    parser.add_argument("--steps", type=int, default=4, help="optimizer steps, the first one not counted")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
+    parser.add_argument("--contender", choices=CONTENDERS, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        if options.contender:
+            sys.stdout.write(json.dumps(measure(options, Path(folder))) + "\n")
+            return 0
+        if options.model == "0.5b":
+            options.model = str(_half_billion(Path(folder) / "base"))
+        return _compare(options)
+
+
+def _compare(options: argparse.Namespace) -> int:
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in options.only}
+    flags = ["--data", options.data, "--model", options.model, "--batch", options.batch, "--steps", options.steps]
+    for _ in range(options.rounds):
+        for name in options.only:
+            command = [sys.executable, "-m", "bench.training", *map(str, flags), "--contender", name]
+            done = subprocess.run(command, capture_output=True, encoding="utf-8")
+            if done.returncode:
+                sys.stderr.write(f"{name}: {done.stderr.strip().splitlines()[-1]}\n")
+                continue
+            found[name].append(json.loads(done.stdout.splitlines()[-1]))
+    medians = {}
+    for name, rounds in found.items():
+        if rounds:
+            medians[name] = statistics.median(one["seconds"] for one in rounds)
+            told = {**rounds[0], "seconds": [round(one["seconds"], 2) for one in rounds], "median": medians[name]}
+            sys.stdout.write(json.dumps(told) + "\n")
+    ratios = {f"{name}/tree": round(seconds / medians["tree"], 2) for name, seconds in medians.items()}
+    sys.stdout.write(json.dumps(ratios) + "\n")
+    return 0
+
+
+def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """One contender's steps."""
+    import torch
+
+    from lora_trainer.base_models import chat_format_of, load_tokenizer, resolve_base_model
+    from lora_trainer.dataset import load_dataset
+    from lora_trainer.encode import encode
+    from lora_trainer.plan import TrainPlan
+
+    source = options.model
+    if source == "smollm2":
+        from pipeline.conversation import embedded_base_model
+
+        source = str(embedded_base_model())
+    base = resolve_base_model(source)
+    tokenizer = load_tokenizer(base)
+    dialogues = load_dataset(Path(options.data)).train
+    rows, _ = encode(dialogues, chat_format_of(base, tokenizer), tokenizer, 1024)
+    per_epoch = -(-len(rows) // options.batch)
+    plan = TrainPlan(epochs=options.steps / per_epoch, batch_size=options.batch)
+    torch.manual_seed(0)
+    run = {"tree": _ours, "padded": _ours, "trainer": _plain_trainer, "trl": _trl}[options.contender]
+    seconds, losses = run(options.contender, base, tokenizer, rows, plan, folder)
+    return {
+        "contender": options.contender,
+        "seconds": sum(seconds[1:]),
+        "losses": [round(loss, 6) for loss in losses],
+        "peak_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, 2),
+        "batch": options.batch,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _ours(name: str, base: Any, tokenizer: Any, rows: Any, plan: Any, folder: Path) -> tuple[list[float], list[float]]:
+    from lora_trainer import step_trainer
+    from lora_trainer.checkpoints import Checkpoints
+    from lora_trainer.train import train
+
+    if name == "padded":
+        step_trainer.can_be_told = lambda _: False  # type: ignore[assignment]
+    result = train(base, tokenizer, rows, None, plan, folder)
+    history = Checkpoints(folder / "checkpoints").history(result.total_steps)
+    return [entry["seconds"] for entry in history if "loss" in entry], [loss for _, loss in result.losses]
+
+
+def _examples(rows: Any, plan: Any) -> list[dict[str, list[int]]]:
+    """The sequences of all steps in our order, with labels at supervised tokens alone."""
+    from lora_trainer.schedule import step_dialogues
+
+    order = [i for step in range(plan.total_steps(len(rows))) for i in step_dialogues(plan, step, len(rows))]
+    return [
+        {
+            "input_ids": sequence.prompt_ids + sequence.answer_ids,
+            "labels": [-100] * len(sequence.prompt_ids) + sequence.answer_ids,
+            "completion_mask": [0] * len(sequence.prompt_ids) + [1] * len(sequence.answer_ids),
+        }
+        for i in order
+        for sequence in rows[i].sequences
+    ]
+
+
+def _arguments(kind: Any, plan: Any, folder: Path, **more: Any) -> Any:
+    return kind(
+        output_dir=str(folder),
+        per_device_train_batch_size=MICRO_BATCH,
+        gradient_accumulation_steps=plan.batch_size // MICRO_BATCH,
+        learning_rate=plan.learning_rate,
+        lr_scheduler_type="constant",
+        num_train_epochs=1,
+        weight_decay=0.0,
+        logging_steps=1,
+        save_strategy="no",
+        report_to=[],
+        disable_tqdm=True,
+        use_cpu=True,
+        seed=0,
+        **more,
+    )
+
+
+def _clock() -> tuple[Any, list[float]]:
+    from transformers import TrainerCallback
+
+    seconds: list[float] = []
+
+    class Clock(TrainerCallback):
+        def on_step_begin(self, *_: Any, **__: Any) -> None:
+            self.began = time.perf_counter()
+
+        def on_step_end(self, *_: Any, **__: Any) -> None:
+            seconds.append(time.perf_counter() - self.began)
+
+    return Clock(), seconds
+
+
+def _in_order(trainer: Any) -> None:
+    from torch.utils.data import SequentialSampler
+
+    trainer._get_train_sampler = lambda *_: SequentialSampler(trainer.train_dataset)
+
+
+def _plain_trainer(
+    _: str, base: Any, tokenizer: Any, rows: Any, plan: Any, folder: Path
+) -> tuple[list[float], list[float]]:
+    from transformers import DataCollatorForSeq2Seq, Trainer, TrainingArguments
+
+    from lora_trainer.train import adapted_model
+
+    model = adapted_model(base, plan, "cpu", "float32")
+    examples = [{name: row[name] for name in ("input_ids", "labels")} for row in _examples(rows, plan)]
+    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
+    clock, seconds = _clock()
+    trainer = Trainer(
+        model,
+        _arguments(TrainingArguments, plan, folder),
+        data_collator=DataCollatorForSeq2Seq(tokenizer),
+        train_dataset=examples,
+        callbacks=[clock],
+    )
+    _in_order(trainer)
+    trainer.train()
+    return seconds, [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+
+
+def _trl(_: str, base: Any, tokenizer: Any, rows: Any, plan: Any, folder: Path) -> tuple[list[float], list[float]]:
+    import datasets
+    from trl import SFTConfig, SFTTrainer
+
+    from lora_trainer.train import adapted_model
+
+    model = adapted_model(base, plan, "cpu", "float32")
+    examples = [{name: row[name] for name in ("input_ids", "completion_mask")} for row in _examples(rows, plan)]
+    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
+    clock, seconds = _clock()
+    more = {"completion_only_loss": True, "dataset_kwargs": {"skip_prepare_dataset": True}, "max_length": None}
+    trainer = SFTTrainer(
+        model,
+        _arguments(SFTConfig, plan, folder, bf16=False, gradient_checkpointing=False, **more),
+        train_dataset=datasets.Dataset.from_list(examples),
+        processing_class=tokenizer,
+        callbacks=[clock],
+    )
+    _in_order(trainer)
+    trainer.train()
+    return seconds, [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+
+
+def _half_billion(folder: Path) -> Path:
+    """Qwen2.5-0.5B's shape with random weights and the tokenizer of SmolLM2."""
+    import torch
+    from transformers import AutoModelForCausalLM, Qwen2Config
+
+    from lora_trainer.base_models import load_tokenizer, resolve_base_model
+    from pipeline.conversation import embedded_base_model
+
+    tokenizer = load_tokenizer(resolve_base_model(str(embedded_base_model())))
+    torch.manual_seed(0)
+    config = Qwen2Config(
+        vocab_size=151936,
+        hidden_size=896,
+        intermediate_size=4864,
+        num_hidden_layers=24,
+        num_attention_heads=14,
+        num_key_value_heads=2,
+        tie_word_embeddings=True,
+        rope_theta=1e6,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+if __name__ == "__main__":
+    sys.exit(main())
