@@ -113,7 +113,7 @@ def plan_folder(
         try:
             return str(own_pre_tokenizer(tokenizer))
         except NotImplementedError:
-            return known_pre_tokenizer(folder / "tokenizer.json")
+            return known_pre_tokenizer(tokenizer, folder)
 
     converter.get_tensors = merged_tensors
     converter.get_vocab_base_pre = pre_tokenizer
@@ -174,25 +174,21 @@ def _pieces(tensor: TensorInfo, array: Any, lazy: Any) -> Iterator[Any]:
     yield np.ascontiguousarray(array)
 
 
-def known_pre_tokenizer(path: Path) -> str:
-    """The name under which llama.cpp has the pre-tokenizer of tokenizer.json, for one whose hash it doesn't know.
+def known_pre_tokenizer(tokenizer: Any, folder: Path) -> str:
+    """The name under which llama.cpp has the pre-tokenizer of `tokenizer`, for one whose hash it doesn't know.
 
     Only an equal way of splitting counts; raises ConversionError when none of the known families has it.
     """
-    try:
-        tokenizer = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConversionError("error.export.pre_tokenizer", path=str(path)) from error
-    pre = tokenizer.get("pre_tokenizer") or {}
+    fast = getattr(tokenizer, "backend_tokenizer", None)
+    pre = json.loads(fast.pre_tokenizer.__getstate__()) if fast and fast.pre_tokenizer else {}
     steps = [_step(s) for s in (pre["pretokenizers"] if pre.get("type") == "Sequence" else [pre])]
-    normalizer = (tokenizer.get("normalizer") or {}).get("type")
+    normalizer = json.loads(fast.normalizer.__getstate__())["type"] if fast and fast.normalizer else None
     for family, known in PRE_TOKENIZERS.items():
         # llama.cpp normalizes nothing; composed characters are taken for granted as it does for Qwen
-        if steps == known and normalizer in (None, "NFC"):
-            whole_words = bool(tokenizer.get("model", {}).get("ignore_merges"))
-            if whole_words == (family == "llama-bpe"):
-                return family
-    raise ConversionError("error.export.pre_tokenizer", path=str(path))
+        whole_words = bool(getattr(fast and fast.model, "ignore_merges", False))
+        if steps == known and normalizer in (None, "NFC") and whole_words == (family == "llama-bpe"):
+            return family
+    raise ConversionError("error.export.pre_tokenizer", path=str(folder))
 
 
 def _step(step: dict[str, Any]) -> tuple[Any, ...]:
@@ -214,7 +210,9 @@ def general_name(folder: Path, stem: str) -> str:
     """
     neutral = re.sub("phi-?3|modern-bert|jina", "x", stem, flags=re.IGNORECASE)
     try:
-        added = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["added_tokens"]
+        text = (folder / "tokenizer.json").read_text(encoding="utf-8")
+        # most have no such token: megabytes of vocabulary need not be parsed to know that
+        added = json.loads(text)["added_tokens"] if re.search(r'"rstrip":\s*true', text) else []
     except (OSError, ValueError, KeyError):
         return neutral
     return f"{neutral} (phi-3)" if any(token["special"] and token.get("rstrip") for token in added) else neutral

@@ -161,15 +161,15 @@ def test_an_adapter_of_another_model_is_refused_and_leaves_no_file(
     assert not list(tmp_path.glob("out.gguf*"))
 
 
-def test_an_unknown_pre_tokenizer_is_refused(qwen: Path, tmp_path: Path) -> None:
-    # as Qwen2Tokenizer, transformers would put Qwen2's own in its place
-    base = damaged(qwen, tmp_path / "class", "tokenizer_config.json", tokenizer_class="PreTrainedTokenizerFast")
+def test_an_unknown_pre_tokenizer_is_refused(tmp_path: Path) -> None:
+    # not a Qwen2: transformers would put Qwen2's own in its place, whatever the file says
+    base = make_tiny(tmp_path / "llama", "llama")
     split = {"type": "Split", "pattern": {"Regex": r"\p{L}+|\s+|."}, "behavior": "Isolated", "invert": False}
     level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False}
     sequence = {"type": "Sequence", "pretokenizers": [split, level]}
     base = damaged(base, tmp_path / "base", "tokenizer.json", pre_tokenizer=sequence)
     with pytest.raises(ConversionError) as caught:
-        export(base, tmp_path / "out.gguf")
+        export(base, tmp_path / "out.gguf", eos_token="<|eot_id|>")
     assert caught.value.key == "error.export.pre_tokenizer"
 
 
