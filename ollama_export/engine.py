@@ -20,10 +20,14 @@ SILENT = -1
 """Below every level at which llama.cpp's server writes to stderr."""
 
 LOAD_ALOUD = """
-import sys, xllamacpp
+import sys, time, xllamacpp
 params = xllamacpp.CommonParams()
 params.model.path, params.n_ctx, params.fit_params, params.warmup = sys.argv[1], 256, False, False
-xllamacpp.Server(params)
+try:
+    xllamacpp.Server(params)
+except Exception:
+    time.sleep(1)  # llama.cpp writes its log in a thread of its own
+    raise
 """
 
 
