@@ -172,7 +172,7 @@ def rehearse(job: Job, prepared: Prepared, listener: Listener) -> None:
             if dwarf is None:
                 raise _Skip("check.no_dwarf")
             adapter = Path(folder) / "adapter"
-            adapted_model(dwarf, job.plan, "cpu", "float32").save_pretrained(adapter)
+            adapted_model(dwarf, job.plan, "cpu", "float32").save_pretrained(adapter, save_embedding_layers=False)
             gguf = export_gguf(
                 dwarf.path,
                 dwarf.kind,
