@@ -224,7 +224,9 @@ def _export(job: Job, prepared: Prepared | None, run: Run, listener: Listener, _
         llama_cpp=job.request.llama_cpp,
         progress=lambda done, total: listener(Progress("export", done, total)),
     )
-    if first != wanted and (job.client is None or wanted not in OLLAMA_QUANTIZES):
+    # A base that was a GGUF keeps quantised tensors, which Ollama refuses to quantise again.
+    by_ollama = job.client is not None and wanted in OLLAMA_QUANTIZES and base.kind == "folder"
+    if first != wanted and not by_ollama:
         from ollama_export.quantize import quantize_gguf
 
         whole = path.with_suffix(".f16.gguf")
