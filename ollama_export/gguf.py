@@ -75,6 +75,8 @@ def _run_worker(arguments: dict[str, Any], progress: Progress) -> dict[str, Any]
     environment = dict(os.environ)
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [root, environment.get("PYTHONPATH")]))
     environment["PYTHONUTF8"] = "1"
+    # rounding a piece takes a millisecond: threads that wait for each other (and for the hashing) cost three times that
+    environment["OMP_NUM_THREADS"] = "1"
     # nothing is fetched: the model folder is all there is
     environment["HF_HUB_OFFLINE"] = environment["TRANSFORMERS_OFFLINE"] = "1"
     with tempfile.TemporaryFile() as said:
