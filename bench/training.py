@@ -4,9 +4,10 @@
 
 All contenders get the same rows in the same order, the same adapter (LoRA, rank 8, all linear layers), rate and batch,
 each in a process of its own, in turn, several rounds. Seconds are those of the steps alone, without the first one
-(which loads and warms up), the median of the rounds; memory is the peak of the process. `0.5b` has the shape of
-Qwen2.5-0.5B with random weights and SmolLM2's tokenizer; the vocabulary is Qwen's, so that the output layer costs what
-it costs there. Prints one JSON line for each contender, then the ratios.
+(which loads and warms up), the median of the rounds; memory is the peak of the process. Our rate has its warmup, so
+only the first step's loss is to be the same for all. `0.5b` has the shape of Qwen2.5-0.5B with random weights and
+SmolLM2's tokenizer; the vocabulary is Qwen's, so that the output layer costs what it costs there. Prints one JSON line
+for each contender, then the ratios.
 """
 
 from __future__ import annotations
@@ -123,7 +124,6 @@ def _examples(rows: Any, plan: Any) -> list[dict[str, list[int]]]:
         {
             "input_ids": sequence.prompt_ids + sequence.answer_ids,
             "labels": [-100] * len(sequence.prompt_ids) + sequence.answer_ids,
-            "completion_mask": [0] * len(sequence.prompt_ids) + [1] * len(sequence.answer_ids),
         }
         for i in order
         for sequence in rows[i].sequences
@@ -178,7 +178,7 @@ def _plain_trainer(
     from lora_trainer.train import adapted_model
 
     model = adapted_model(base, plan, "cpu", "float32")
-    examples = [{name: row[name] for name in ("input_ids", "labels")} for row in _examples(rows, plan)]
+    examples = _examples(rows, plan)
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     clock, seconds = _clock()
     trainer = Trainer(
@@ -200,10 +200,10 @@ def _trl(_: str, base: Any, tokenizer: Any, rows: Any, plan: Any, folder: Path) 
     from lora_trainer.train import adapted_model
 
     model = adapted_model(base, plan, "cpu", "float32")
-    examples = [{name: row[name] for name in ("input_ids", "completion_mask")} for row in _examples(rows, plan)]
+    examples = _examples(rows, plan)
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     clock, seconds = _clock()
-    more = {"completion_only_loss": True, "dataset_kwargs": {"skip_prepare_dataset": True}, "max_length": None}
+    more = {"dataset_kwargs": {"skip_prepare_dataset": True}, "max_length": None}
     trainer = SFTTrainer(
         model,
         _arguments(SFTConfig, plan, folder, bf16=False, gradient_checkpointing=False, **more),
