@@ -74,7 +74,7 @@ def compare(options: argparse.Namespace, folder: Path) -> Any:
             add_bos=chat_format.tokenizer_adds_bos,
             eos_token=chat_format.end_of_turn,
         )
-        same_ids, same_tokens, apart, divergence = 0, 0, 0.0, 0.0
+        same_ids, same_tokens, apart, divergences = 0, 0, 0.0, list[float]()
         with Engine(gguf.path) as engine:
             for prompt in prompts:
                 ids = tokenizer(prompt, add_special_tokens=False).input_ids
@@ -85,7 +85,7 @@ def compare(options: argparse.Namespace, folder: Path) -> Any:
                 ours = torch.log_softmax(logits, -1).numpy()
                 theirs = np.array(engine.logprobs(prompt))
                 apart = max(apart, float(np.abs(ours - theirs).max()))
-                divergence = max(divergence, float((np.exp(ours) * (ours - theirs)).sum()))
+                divergences.append(float((np.exp(ours) * (ours - theirs)).sum()))
                 answer = told[0, len(ids) :].tolist()
                 found = engine.complete(prompt, max_tokens=options.tokens).tokens
                 same_tokens += answer[: len(found)] == found
@@ -95,7 +95,8 @@ def compare(options: argparse.Namespace, folder: Path) -> Any:
             "same_prompt_ids": same_ids,
             "same_greedy_tokens": same_tokens,
             "largest_logprob_difference": apart,
-            "largest_kl": divergence,
+            "mean_kl": sum(divergences) / len(divergences),
+            "largest_kl": max(divergences),
         }
 
 
