@@ -84,6 +84,8 @@ def compare(options: argparse.Namespace, folder: Path) -> Any:
                     told = model.generate(torch.tensor([ids]), max_new_tokens=options.tokens, do_sample=False)
                 ours = torch.log_softmax(logits, -1).numpy()
                 theirs = np.array(engine.logprobs(prompt))
+                # llama.cpp sums 50,000 probabilities in float32; the divergence is between distributions that sum to 1
+                theirs -= np.log(np.exp(theirs).sum())
                 apart = max(apart, float(np.abs(ours - theirs).max()))
                 divergences.append(float((np.exp(ours) * (ours - theirs)).sum()))
                 answer = told[0, len(ids) :].tolist()
