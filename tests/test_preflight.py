@@ -101,7 +101,7 @@ def test_an_architecture_that_the_converter_does_not_know_is_refused(tmp_path):
 
 
 def test_a_tokenizer_that_llama_cpp_cuts_otherwise_is_refused(tmp_path):
-    base = make_tiny(tmp_path / "base")
+    base = make_tiny(tmp_path / "base", "llama")
     tokenizer = json.loads((base / "tokenizer.json").read_text(encoding="utf-8"))
     tokenizer["normalizer"] = {"type": "Replace", "pattern": {"String": "嗯"}, "content": "哦"}
     (base / "tokenizer.json").write_text(json.dumps(tokenizer, ensure_ascii=False), encoding="utf-8")
