@@ -6,8 +6,7 @@ the sequences are split changes nothing but rounding.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,37 +70,14 @@ def _pad(group: list[EncodedSequence], pad_id: int) -> MicroBatch:
 
 
 def negative_log_likelihood(model: Any, batch: MicroBatch) -> Any:
-    """Sum over the supervised tokens of -log p(token), in nats, float32; a scalar tensor.
+    """Sum over the supervised tokens of -log p(token), in nats, float32; a scalar tensor."""
+    import torch
 
-    Logits are computed at supervised positions alone: with 150,000 tokens in the vocabulary the others would take
-    most of the memory.
-    """
-    with logits_at(model, batch.rows, batch.columns):
-        logits = model(input_ids=batch.input_ids, use_cache=False).logits
-    if logits.shape[0] != 1 or logits.shape[1] != len(batch.targets):
-        # an architecture that doesn't call its output layer in the usual way computed them all
-        logits = logits[batch.rows, batch.columns].unsqueeze(0)
-    scores = logits[0].float()
-    # an order more exact than cross_entropy, whose log_softmax rounds each of 150,000 values
-    return (scores.logsumexp(-1) - scores.gather(-1, batch.targets[:, None])[:, 0]).sum()
+    from lora_trainer.loss import weighted_nll
 
-
-@contextmanager
-def logits_at(model: Any, rows: Any, columns: Any) -> Iterator[None]:
-    """Hand the output layer only the hidden states (B, T, H) at the positions asked for, as (1, N, H).
-
-    All that a model does behind it (scaling, soft caps) is done position by position.
-    """
-
-    def select(_: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-        return (inputs[0][rows, columns].unsqueeze(0), *inputs[1:])
-
-    inner = getattr(model, "module", model)
-    handle = inner.get_output_embeddings().register_forward_pre_hook(select)
-    try:
-        yield
-    finally:
-        handle.remove()
+    each = torch.arange(len(batch.targets), device=batch.targets.device)
+    once = torch.ones(len(each), device=each.device)
+    return weighted_nll(model, {"input_ids": batch.input_ids}, batch.rows, batch.columns, each, batch.targets, once)
 
 
 def share(items: Iterable[EncodedSequence], rank: int, processes: int) -> list[EncodedSequence]:

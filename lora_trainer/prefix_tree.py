@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lora_trainer.batching import logits_at, micro_batches, negative_log_likelihood
+from lora_trainer.batching import micro_batches, negative_log_likelihood
 from lora_trainer.encode import EncodedSequence
 
 KNOWN_LAYERS = {"full_attention", "sliding_attention"}
@@ -134,19 +134,15 @@ def can_be_told(config: Any) -> bool:
 
 def tree_negative_log_likelihood(model: Any, tree: TreeBatch) -> Any:
     """Sum over all sequences' supervised tokens of -log p(token), in nats, float32; a scalar tensor."""
+    from lora_trainer.loss import weighted_nll
+
+    inputs = {
+        "input_ids": tree.input_ids,
+        "position_ids": tree.positions,
+        "attention_mask": _masks(getattr(model, "module", model), tree),
+    }
     rows = tree.places.new_zeros(len(tree.places))
-    with logits_at(model, rows, tree.places):
-        logits = model(
-            input_ids=tree.input_ids,
-            position_ids=tree.positions,
-            attention_mask=_masks(getattr(model, "module", model), tree),
-            use_cache=False,
-        ).logits
-    if logits.shape[1] != len(tree.places):
-        logits = logits[:, tree.places]
-    scores = logits[0].float()
-    chosen = scores[tree.owners, tree.targets]
-    return (tree.weights * (scores.logsumexp(-1)[tree.owners] - chosen)).sum()
+    return weighted_nll(model, inputs, rows, tree.places, tree.owners, tree.targets, tree.weights)
 
 
 def agrees_with_padding(model: Any, sequences: Sequence[EncodedSequence], pad_id: int, device: Any) -> bool | None:
@@ -187,6 +183,8 @@ def _masks(model: Any, tree: TreeBatch) -> Any:
     """The attention masks, additive (1, 1, T, T), by kind of layer for models that have several."""
     import torch
 
+    from lora_trainer.tree_attention import cut_into_blocks
+
     config = model.config.get_text_config()
     index = torch.arange(tree.tokens, device=tree.ends.device)
     sees = (index[None, :] <= index[:, None]) & (index[:, None] < tree.ends[None, :])
@@ -199,7 +197,7 @@ def _masks(model: Any, tree: TreeBatch) -> Any:
     def additive(allowed: Any) -> Any:
         dtype = model.dtype if model.dtype.is_floating_point else torch.float32
         mask = torch.zeros(allowed.shape, dtype=dtype, device=allowed.device)
-        return mask.masked_fill_(~allowed, torch.finfo(dtype).min)[None, None]
+        return cut_into_blocks(mask.masked_fill_(~allowed, torch.finfo(dtype).min)[None, None], tree.ends)
 
     kinds = set(getattr(config, "layer_types", None) or ())
     if kinds:

@@ -168,6 +168,8 @@ def adapted_model(base: BaseModel, plan: TrainPlan, device: str, dtype: str) -> 
     import torch
     from peft import LoraConfig, get_peft_model
 
+    from lora_trainer.fused_lora import fuse_lora
+
     model = load_model(base, device, dtype)
     config = LoraConfig(
         r=plan.lora_rank,
@@ -180,6 +182,7 @@ def adapted_model(base: BaseModel, plan: TrainPlan, device: str, dtype: str) -> 
     torch.manual_seed(plan.seed)
     adapted = get_peft_model(model, config)
     adapted.peft_config["default"].base_model_name_or_path = base.source
+    fuse_lora(adapted)
     return adapted
 
 

@@ -94,16 +94,6 @@ def test_the_loss_is_that_of_transformers(models: dict[str, Any], family: str) -
     assert ours == pytest.approx(theirs, rel=1e-5)
 
 
-def test_logits_are_computed_at_supervised_positions_alone(models: dict[str, Any]) -> None:
-    rows: list[int] = []
-    model = models["qwen2"]
-    handle = model.get_output_embeddings().register_forward_hook(lambda _m, _i, out: rows.append(out.shape[-2]))
-    (batch,) = micro_batches([EncodedSequence(list(range(50)), [1, 2]), EncodedSequence([3], [4])], 10**6, pad_id=0)
-    negative_log_likelihood(model, batch)
-    handle.remove()
-    assert rows == [3]
-
-
 @given(sequences, st.integers(1, 5))
 def test_processes_share_a_step_without_rest(step: list[EncodedSequence], processes: int) -> None:
     parts = [share(step, rank, processes) for rank in range(processes)]

@@ -26,7 +26,12 @@ LEAVES = (
     "ollama_export/modelfile.py",
     "ollama_export/client.py",
 )
-SUBCLASSING = {"lora_trainer.step_trainer"}
+SUBCLASSING = {
+    "lora_trainer.step_trainer",
+    "lora_trainer.loss",
+    "lora_trainer.fused_lora",
+    "lora_trainer.tree_attention",
+}
 """Modules that need a heavy package to define a class: heavy themselves, so imported inside functions only."""
 PLAIN = {"lora_trainer.errors", "lora_trainer.events", "lora_trainer.plan"}
 """What every room may import: errors, events and the plan are plain values."""

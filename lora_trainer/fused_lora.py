@@ -1,0 +1,176 @@
+"""LoRA layers in fewer passes over memory, the same sums as PEFT's own to rounding.
+
+A layer is W x + s B A x (Hu et al., 2021, arXiv:2106.09685): the adapter's part is added by the matrix product itself.
+A gated feed-forward block, down(act(gate(x)) * up(x)), keeps two of its five large intermediate values for the way
+back, and has the sum of its gradients built in place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import MethodType
+from typing import Any, NamedTuple
+
+import torch
+from torch.nn import functional
+
+
+class _Layer(NamedTuple):
+    weight: Any
+    """Frozen, (O, I)."""
+    bias: Any
+    """(O,) or None."""
+    a: Any
+    """(R, I)."""
+    b: Any
+    """(O, R)."""
+    scale: float
+
+    def forward(self, rows: Any) -> tuple[Any, Any]:
+        """(N, I) -> (N, O), and A x (N, R) for the way back."""
+        low = rows @ self.a.T
+        return functional.linear(rows, self.weight, self.bias).addmm_(low, self.b.T, alpha=self.scale), low
+
+    def backward(self, upstream: Any, rows: Any, low: Any, into: Any = None, *, want: bool = True) -> tuple[Any, ...]:
+        """The gradients of x (N, I), added to those `into`, of A and of B, from that of the output (N, O)."""
+        low_upstream = (upstream @ self.b).mul_(self.scale)
+        x = None
+        if want:
+            x = upstream @ self.weight if into is None else into.addmm_(upstream, self.weight)
+            x.addmm_(low_upstream, self.a)
+        return x, low_upstream.T @ rows, (upstream.T @ low).mul_(self.scale)
+
+
+class _FusedLinear(torch.autograd.Function):
+    """x (..., I) -> (..., O)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, *layer: Any) -> Any:
+        rows = x.reshape(-1, x.shape[-1])
+        out, low = _Layer(*layer).forward(rows)
+        ctx.save_for_backward(rows, low, *layer[:-1])
+        ctx.scale = layer[-1]
+        return out.view(*x.shape[:-1], -1)
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Any) -> Any:
+        rows, low, *tensors = ctx.saved_tensors
+        flat = upstream.reshape(-1, upstream.shape[-1])
+        x, a, b = _Layer._make([*tensors, ctx.scale]).backward(flat, rows, low, want=ctx.needs_input_grad[0])
+        return None if x is None else x.view(*upstream.shape[:-1], -1), None, None, a, b, None
+
+
+class _FusedGated(torch.autograd.Function):
+    """x (..., H) -> down(act(gate(x)) * up(x)) (..., H)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, activation: _Activation, *layers: Any) -> Any:
+        gate, up, down = (_Layer(*layers[i : i + 5]) for i in (0, 5, 10))
+        rows = x.reshape(-1, x.shape[-1])
+        gated, gate_low = gate.forward(rows)
+        raised, up_low = up.forward(rows)
+        out, down_low = down.forward(activation.forward(gated).mul_(raised))
+        ctx.save_for_backward(rows, gated, raised, gate_low, up_low, down_low, *gate[:-1], *up[:-1], *down[:-1])
+        ctx.scales, ctx.activation = (gate.scale, up.scale, down.scale), activation
+        return out.view(x.shape)
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Any) -> Any:
+        rows, gated, raised, gate_low, up_low, down_low, *tensors = ctx.saved_tensors
+        gate, up, down = (_Layer._make([*tensors[4 * i : 4 * i + 4], ctx.scales[i]]) for i in range(3))
+        flat = upstream.reshape(-1, upstream.shape[-1])
+        active = ctx.activation.forward(gated)
+        product = active * raised
+        inner, *down_ab = down.backward(flat, product, down_low)
+        raised_upstream = active.mul_(inner)
+        gated_upstream = ctx.activation.backward(inner.mul_(raised), gated, product)
+        x, *up_ab = up.backward(raised_upstream, rows, up_low)
+        x, *gate_ab = gate.backward(gated_upstream, rows, gate_low, into=x)
+        frozen = (None, None)
+        return (x.view(upstream.shape), None, *frozen, *gate_ab, None, *frozen, *up_ab, None, *frozen, *down_ab, None)
+
+
+class _Activation(NamedTuple):
+    forward: Callable[[Any], Any]
+    backward: Callable[[Any, Any, Any], Any]
+    """From the gradient of the output and the input, written to a third tensor."""
+
+
+def _silu_backward(upstream: Any, x: Any, out: Any) -> Any:
+    return torch.ops.aten.silu_backward.grad_input(upstream, x, grad_input=out)
+
+
+def _gelu_backward(upstream: Any, x: Any, out: Any) -> Any:
+    return torch.ops.aten.gelu_backward.grad_input(upstream, x, approximate="tanh", grad_input=out)
+
+
+_ACTIVATIONS = {
+    "silu": _Activation(functional.silu, _silu_backward),
+    "gelu_pytorch_tanh": _Activation(lambda x: functional.gelu(x, approximate="tanh"), _gelu_backward),
+}
+
+
+def fuse_lora(model: Any) -> None:
+    """Let the plain float32 LoRA layers of a PEFT model, and gated blocks of them, compute in this way."""
+    activation = _ACTIVATIONS.get(str(getattr(model.config.get_text_config(), "hidden_act", None)))
+    for module in list(model.modules()):
+        if _is_plain(module):
+            module.forward = MethodType(_linear_forward, module)
+        elif activation is not None and _is_gated(module, activation):
+            module.forward = MethodType(_gated_forward(activation, module.forward), module)
+
+
+def _is_plain(layer: Any) -> bool:
+    from peft.tuners.lora import Linear
+
+    if type(layer) is not Linear or len(layer.lora_A) != 1:
+        return False
+    (adapter,) = layer.lora_A
+    base = layer.base_layer
+    return (
+        type(base) is torch.nn.Linear
+        and base.weight.dtype is torch.float32
+        and not base.weight.requires_grad
+        and adapter not in layer.lora_variant
+        and layer.lora_B[adapter].bias is None
+        and isinstance(layer.lora_dropout[adapter], torch.nn.Identity)
+    )
+
+
+def _is_gated(block: Any, activation: _Activation) -> bool:
+    """Whether a block is of the known form, by its parts and by what it computes."""
+    parts: list[Any] = [getattr(block, name, None) for name in ("gate_proj", "up_proj", "down_proj")]
+    if not all(map(_is_plain, parts)) or len(list(block.children())) != 4:
+        return False
+    x = torch.linspace(-3, 3, 2 * parts[0].in_features, device=parts[0].weight.device).view(1, 2, -1)
+    with torch.no_grad():
+        ours = _FusedGated.apply(x, activation, *(part for layer in parts for part in _layer(layer)))
+        return torch.allclose(ours, block(x), rtol=1e-3, atol=1e-5)
+
+
+def _layer(layer: Any) -> _Layer:
+    (adapter,) = layer.lora_A
+    base = layer.base_layer
+    return _Layer(
+        base.weight, base.bias, layer.lora_A[adapter].weight, layer.lora_B[adapter].weight, layer.scaling[adapter]
+    )
+
+
+def _usual(layer: Any, x: Any) -> bool:
+    return not (layer.disable_adapters or layer.merged or x.dtype is not torch.float32)
+
+
+def _linear_forward(layer: Any, x: Any, *args: Any, **kwargs: Any) -> Any:
+    if args or kwargs or not _usual(layer, x):
+        return type(layer).forward(layer, x, *args, **kwargs)
+    return _FusedLinear.apply(x, *_layer(layer))
+
+
+def _gated_forward(activation: _Activation, usual: Callable[[Any], Any]) -> Callable[[Any, Any], Any]:
+    def forward(block: Any, x: Any) -> Any:
+        parts = (block.gate_proj, block.up_proj, block.down_proj)
+        if not all(_usual(part, x) for part in parts):
+            return usual(x)
+        return _FusedGated.apply(x, activation, *(part for layer in parts for part in _layer(layer)))
+
+    return forward

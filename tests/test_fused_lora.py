@@ -1,0 +1,75 @@
+"""Fused LoRA layers compute what PEFT's own compute."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from lora_trainer import fused_lora
+from lora_trainer.base_models import resolve_base_model
+from lora_trainer.plan import TrainPlan
+from lora_trainer.train import adapted_model
+from tests.tiny import make_tiny
+
+
+def loss_and_gradients(model: Any) -> tuple[float, Any]:
+    with torch.no_grad():
+        torch.manual_seed(7)
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(0, 0.05)
+    ids = torch.arange(10, 90).view(2, 40)
+    torch.manual_seed(3)
+    loss = model(input_ids=ids, labels=ids).loss
+    gradients = torch.autograd.grad(loss, [p for p in model.parameters() if p.requires_grad])
+    return loss.item(), torch.cat([gradient.flatten() for gradient in gradients])
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+@pytest.mark.parametrize("family", ["llama", "qwen2", "qwen3", "gemma2", "gemma3", "phi3", "mistral"])
+def test_a_fused_model_has_the_loss_and_the_gradients_of_pefts(
+    tmp_path: Path, family: str, dropout: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = resolve_base_model(str(make_tiny(tmp_path / family, family)))
+    plan = TrainPlan(lora_dropout=dropout)
+    fused = adapted_model(base, plan, "cpu", "float32").train()
+    monkeypatch.setattr(fused_lora, "fuse_lora", lambda _: None)
+    plain = adapted_model(base, plan, "cpu", "float32").train()
+    ours, gradients = loss_and_gradients(fused)
+    theirs, expected = loss_and_gradients(plain)
+    assert ours == pytest.approx(theirs, rel=1e-6)
+    assert (gradients - expected).norm() <= 1e-5 * expected.norm()
+
+
+def used(model: Any) -> set[str]:
+    """The kinds of fused computations in a model's way back."""
+    found, todo = set(), [model(input_ids=torch.tensor([[5, 6, 7]])).logits.grad_fn]
+    while todo:
+        node = todo.pop()
+        found.add(type(node).__name__)
+        todo += [before for before, _ in node.next_functions if before is not None]
+    return {name for name in found if "Fused" in name}
+
+
+def test_layers_and_gated_blocks_are_fused_but_not_under_dropout_or_with_the_adapter_off(tmp_path: Path) -> None:
+    base = resolve_base_model(str(make_tiny(tmp_path / "qwen2", "qwen2")))
+    model = adapted_model(base, TrainPlan(), "cpu", "float32")
+    assert used(model) == {"_FusedLinearBackward", "_FusedGatedBackward"}
+    model.get_input_embeddings().weight.requires_grad_()
+    with model.disable_adapter():
+        assert used(model) == set()
+    assert used(adapted_model(base, TrainPlan(lora_dropout=0.1), "cpu", "float32")) == set()
+
+
+def test_a_block_that_computes_something_else_keeps_its_own_way(tmp_path: Path) -> None:
+    model = adapted_model(
+        resolve_base_model(str(make_tiny(tmp_path / "llama", "llama"))), TrainPlan(), "cpu", "float32"
+    )
+    block = model.get_base_model().model.layers[0].mlp
+    activation = fused_lora._ACTIVATIONS["silu"]
+    del block.forward
+    assert fused_lora._is_gated(block, activation)
+    assert not fused_lora._is_gated(block, fused_lora._ACTIVATIONS["gelu_pytorch_tanh"])
