@@ -1,13 +1,16 @@
 """Seconds, memory and losses of training steps: ours by trees and padded, a plain Trainer, and TRL where it is there.
 
-    python -m bench.training [--data DIR] [--model smollm2|0.5b|FOLDER|FILE.gguf] [--batch 8] [--steps 4] [--rounds 3]
+    python -m bench.training [--data DIR] [--model smollm2|0.5b|FOLDER|FILE.gguf] [--tokenizer FOLDER]
+                             [--batch 8] [--steps 4] [--rounds 3] [--only NAME ...]
 
-All contenders get the same rows in the same order, the same adapter (LoRA, rank 8, all linear layers), rate and batch,
-each in a process of its own, in turn, several rounds. Seconds are those of the steps alone, without the first one
-(which loads and warms up), the median of the rounds; memory is the peak of the process. Our rate has its warmup, so
-only the first step's loss is to be the same for all. `0.5b` has the shape of Qwen2.5-0.5B with random weights and
-SmolLM2's tokenizer; the vocabulary is Qwen's, so that the output layer costs what it costs there. Prints one JSON line
-for each contender, then the ratios.
+Contenders: `tree` and `padded` are ours; `trainer` is transformers' Trainer with micro-batches of 2,
+`trainer_whole` with the whole step at once; `trl` is SFTTrainer as it comes (its loss goes by chunks), `trl_free`
+without padding, the whole step at once, which is what packing computes too. All get the same rows in the same
+order, the same float32 adapter (rank 8, all linear layers), rates and batch, each in a process of its own, in turn,
+several rounds. Seconds are those of the steps alone, without the first one (which loads and warms up), the median
+of the rounds; memory is the peak of the process. `0.5b` has the shape of Qwen2.5-0.5B with random weights, and the
+tokenizer of `--tokenizer` (SmolLM2's, which needs twice the tokens for Chinese, where none is given). Prints one
+JSON line for each contender, then the ratios.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-CONTENDERS = ("tree", "padded", "trainer", "trl")
+CONTENDERS = ("tree", "padded", "trainer", "trainer_whole", "trl", "trl_free")
 MICRO_BATCH = 2
 """Sequences that the plain Trainer and TRL take at a time; the rest is gradient accumulation."""
 
@@ -33,6 +36,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="data", help="folder with train.jsonl")
     parser.add_argument("--model", default="smollm2")
+    parser.add_argument("--tokenizer", help="folder with tokenizer.json and tokenizer_config.json for `0.5b`")
     parser.add_argument("--batch", type=int, default=8, help="dialogues in one optimizer step")
     parser.add_argument("--steps", type=int, default=4, help="optimizer steps, the first one not counted")
     parser.add_argument("--rounds", type=int, default=3)
@@ -44,7 +48,7 @@ def main() -> int:
             sys.stdout.write(json.dumps(measure(options, Path(folder))) + "\n")
             return 0
         if options.model == "0.5b":
-            options.model = str(_half_billion(Path(folder) / "base"))
+            options.model = str(_half_billion(Path(folder) / "base", options.tokenizer))
         return _compare(options)
 
 
@@ -91,7 +95,8 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     per_epoch = -(-len(rows) // options.batch)
     plan = TrainPlan(epochs=options.steps / per_epoch, batch_size=options.batch)
     torch.manual_seed(0)
-    run = {"tree": _ours, "padded": _ours, "trainer": _plain_trainer, "trl": _trl}[options.contender]
+    ways = {"tree": _ours, "padded": _ours, "trl": _trl, "trl_free": _trl}
+    run = ways.get(options.contender, _plain_trainer)
     seconds, losses = run(options.contender, base, tokenizer, rows, plan, folder)
     return {
         "contender": options.contender,
@@ -130,13 +135,13 @@ def _examples(rows: Any, plan: Any) -> list[dict[str, list[int]]]:
     ]
 
 
-def _arguments(kind: Any, plan: Any, folder: Path, **more: Any) -> Any:
+def _arguments(kind: Any, name: str, plan: Any, folder: Path, **more: Any) -> Any:
+    whole = name in ("trainer_whole", "trl_free")
     return kind(
         output_dir=str(folder),
-        per_device_train_batch_size=MICRO_BATCH,
-        gradient_accumulation_steps=plan.batch_size // MICRO_BATCH,
+        per_device_train_batch_size=plan.batch_size if whole else MICRO_BATCH,
+        gradient_accumulation_steps=1 if whole else plan.batch_size // MICRO_BATCH,
         learning_rate=plan.learning_rate,
-        lr_scheduler_type="constant",
         num_train_epochs=1,
         weight_decay=0.0,
         logging_steps=1,
@@ -147,6 +152,15 @@ def _arguments(kind: Any, plan: Any, folder: Path, **more: Any) -> Any:
         seed=0,
         **more,
     )
+
+
+def _plain_model(base: Any, plan: Any) -> Any:
+    """Our adapter as PEFT has it."""
+    from lora_trainer import fused_lora
+    from lora_trainer.train import adapted_model
+
+    fused_lora.fuse_lora = lambda _: None  # type: ignore[assignment]
+    return adapted_model(base, plan, "cpu", "float32")
 
 
 def _clock() -> tuple[Any, list[float]]:
@@ -164,67 +178,79 @@ def _clock() -> tuple[Any, list[float]]:
     return Clock(), seconds
 
 
-def _in_order(trainer: Any) -> None:
+def _go(trainer: Any, rows: Any, plan: Any) -> list[float]:
+    """Train in our order and with our rates; returns the losses."""
+    from torch.optim.lr_scheduler import LambdaLR
     from torch.utils.data import SequentialSampler
 
+    from lora_trainer.schedule import learning_rate
+
+    def rates(*_: Any, **__: Any) -> Any:
+        trainer.lr_scheduler = LambdaLR(
+            trainer.optimizer, lambda step: learning_rate(plan, step, len(rows)) / plan.learning_rate
+        )
+        return trainer.lr_scheduler
+
     trainer._get_train_sampler = lambda *_: SequentialSampler(trainer.train_dataset)
+    trainer.create_scheduler = rates
+    trainer.train()
+    return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
 
 
 def _plain_trainer(
-    _: str, base: Any, tokenizer: Any, rows: Any, plan: Any, folder: Path
+    name: str, base: Any, tokenizer: Any, rows: Any, plan: Any, folder: Path
 ) -> tuple[list[float], list[float]]:
     from transformers import DataCollatorForSeq2Seq, Trainer, TrainingArguments
 
-    from lora_trainer.train import adapted_model
-
-    model = adapted_model(base, plan, "cpu", "float32")
+    model = _plain_model(base, plan)
     examples = _examples(rows, plan)
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     clock, seconds = _clock()
     trainer = Trainer(
         model,
-        _arguments(TrainingArguments, plan, folder),
+        _arguments(TrainingArguments, name, plan, folder),
         data_collator=DataCollatorForSeq2Seq(tokenizer),
         train_dataset=examples,
         callbacks=[clock],
     )
-    _in_order(trainer)
-    trainer.train()
-    return seconds, [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    return seconds, _go(trainer, rows, plan)
 
 
-def _trl(_: str, base: Any, tokenizer: Any, rows: Any, plan: Any, folder: Path) -> tuple[list[float], list[float]]:
+def _trl(name: str, base: Any, tokenizer: Any, rows: Any, plan: Any, folder: Path) -> tuple[list[float], list[float]]:
     import datasets
     from trl import SFTConfig, SFTTrainer
 
-    from lora_trainer.train import adapted_model
-
-    model = adapted_model(base, plan, "cpu", "float32")
+    model = _plain_model(base, plan)
     examples = _examples(rows, plan)
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     clock, seconds = _clock()
-    more = {"dataset_kwargs": {"skip_prepare_dataset": True}, "max_length": None}
+    more = {
+        "dataset_kwargs": {"skip_prepare_dataset": True},
+        "max_length": None,
+        "padding_free": name == "trl_free",
+    }
     trainer = SFTTrainer(
         model,
-        _arguments(SFTConfig, plan, folder, bf16=False, gradient_checkpointing=False, **more),
+        _arguments(SFTConfig, name, plan, folder, bf16=False, gradient_checkpointing=False, **more),
         train_dataset=datasets.Dataset.from_list(examples),
         processing_class=tokenizer,
         callbacks=[clock],
     )
-    _in_order(trainer)
-    trainer.train()
-    return seconds, [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    return seconds, _go(trainer, rows, plan)
 
 
-def _half_billion(folder: Path) -> Path:
-    """Qwen2.5-0.5B's shape with random weights and the tokenizer of SmolLM2."""
+def _half_billion(folder: Path, tokenizer_folder: str | None) -> Path:
+    """Qwen2.5-0.5B's shape with random weights."""
     import torch
-    from transformers import AutoModelForCausalLM, Qwen2Config
+    from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen2Config
 
     from lora_trainer.base_models import load_tokenizer, resolve_base_model
     from pipeline.conversation import embedded_base_model
 
-    tokenizer = load_tokenizer(resolve_base_model(str(embedded_base_model())))
+    if tokenizer_folder:
+        tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
+    else:
+        tokenizer = load_tokenizer(resolve_base_model(str(embedded_base_model())))
     torch.manual_seed(0)
     config = Qwen2Config(
         vocab_size=151936,

@@ -7,7 +7,8 @@ back, and has the sum of its gradients built in place.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import MethodType
 from typing import Any, NamedTuple
 
@@ -112,12 +113,37 @@ _ACTIVATIONS = {
 
 def fuse_lora(model: Any) -> None:
     """Let the plain float32 LoRA layers of a PEFT model, and gated blocks of them, compute in this way."""
-    activation = _ACTIVATIONS.get(str(getattr(model.config.get_text_config(), "hidden_act", None)))
+    config = model.config.get_text_config()
+    activation = _ACTIVATIONS.get(str(getattr(config, "hidden_act", None)))
+    gated: list[Any] = []
     for module in list(model.modules()):
         if _is_plain(module):
             module.forward = MethodType(_linear_forward, module)
         elif activation is not None and _is_gated(module, activation):
             module.forward = MethodType(_gated_forward(activation, module.forward), module)
+            module.positions = None
+            gated.append(module)
+    if gated and len(gated) == config.num_hidden_layers:
+        model.last_block = gated[-1]
+
+
+@contextmanager
+def last_block_at(model: Any, rows: Any, columns: Any) -> Iterator[None]:
+    """Within, the last layer's feed-forward block computes only the positions of (B, T) that are asked for.
+
+    What it gives at the others is zero: nothing comes behind it that would look at them.
+    """
+    inner = getattr(model, "module", model)
+    block = getattr(inner, "last_block", None)
+    # where activations are recomputed this has ended by then
+    if block is None or getattr(inner, "is_gradient_checkpointing", True):
+        yield
+        return
+    block.positions = rows, columns
+    try:
+        yield
+    finally:
+        block.positions = None
 
 
 def _is_plain(layer: Any) -> bool:
@@ -171,6 +197,11 @@ def _gated_forward(activation: _Activation, usual: Callable[[Any], Any]) -> Call
         parts = (block.gate_proj, block.up_proj, block.down_proj)
         if not all(_usual(part, x) for part in parts):
             return usual(x)
-        return _FusedGated.apply(x, activation, *(part for layer in parts for part in _layer(layer)))
+        layers = [part for layer in parts for part in _layer(layer)]
+        if block.positions is None:
+            return _FusedGated.apply(x, activation, *layers)
+        return torch.zeros_like(x).index_put(
+            block.positions, _FusedGated.apply(x[block.positions], activation, *layers)
+        )
 
     return forward

@@ -13,6 +13,8 @@ from weakref import WeakSet
 
 import torch
 
+from lora_trainer.fused_lora import last_block_at
+
 _BUFFER = 1 << 22
 """Logits that are held at a time: they stay in the cache, and the output layer's weights are read once."""
 _plain: WeakSet[Any] = WeakSet()
@@ -82,7 +84,7 @@ def weighted_nll(
     """
     head = getattr(model, "module", model).get_output_embeddings()
     if _is_linear(head) and head not in _plain:
-        with _loss_in(head, rows, columns, owners, targets, weights) as found:
+        with last_block_at(model, rows, columns), _loss_in(head, rows, columns, owners, targets, weights) as found:
             out = model(**inputs, use_cache=False).logits
         if (
             len(found) == 1
@@ -91,7 +93,7 @@ def weighted_nll(
         ):
             return out.view(())
         _plain.add(head)
-    with _selecting(head, rows, columns):
+    with last_block_at(model, rows, columns), _selecting(head, rows, columns):
         logits = model(**inputs, use_cache=False).logits
     if logits.shape[0] != 1 or logits.shape[1] != len(rows):
         # an architecture that doesn't call its output layer in the usual way computed them all

@@ -73,3 +73,26 @@ def test_a_block_that_computes_something_else_keeps_its_own_way(tmp_path: Path) 
     del block.forward
     assert fused_lora._is_gated(block, activation)
     assert not fused_lora._is_gated(block, fused_lora._ACTIVATIONS["gelu_pytorch_tanh"])
+
+
+def test_the_last_block_computes_what_something_is_predicted_from_and_nothing_changes(tmp_path: Path) -> None:
+    base = resolve_base_model(str(make_tiny(tmp_path / "qwen2", "qwen2")))
+    model = adapted_model(base, TrainPlan(), "cpu", "float32").train()
+    ids = torch.randint(10, 400, (2, 30))
+    rows, columns = torch.tensor([0, 1, 1]), torch.tensor([20, 3, 28])
+    widths: list[int] = []
+    whole = model(input_ids=ids).logits
+    expected = whole[rows, columns]
+    fused = fused_lora._FusedGated.apply
+
+    def noting(x: Any, *rest: Any) -> Any:
+        widths.append(x.shape[:-1].numel())
+        return fused(x, *rest)
+
+    with pytest.MonkeyPatch.context() as patch, fused_lora.last_block_at(model, rows, columns):
+        patch.setattr(fused_lora._FusedGated, "apply", noting)
+        found = model(input_ids=ids).logits[rows, columns]
+    assert widths == [60] * (model.config.num_hidden_layers - 1) + [3]
+    assert torch.allclose(found, expected, atol=1e-6)
+    # what others ask afterwards is whole again
+    assert torch.allclose(model(input_ids=ids).logits, whole, atol=1e-6)
