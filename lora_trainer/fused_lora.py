@@ -136,7 +136,7 @@ def last_block_at(model: Any, rows: Any, columns: Any) -> Iterator[None]:
     inner = getattr(model, "module", model)
     block = getattr(inner, "last_block", None)
     # where activations are recomputed this has ended by then
-    if block is None or getattr(inner, "is_gradient_checkpointing", True):
+    if block is None or getattr(inner, "is_activation_checkpointing", True):
         yield
         return
     block.positions = rows, columns
