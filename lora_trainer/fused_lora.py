@@ -124,7 +124,8 @@ def fuse_lora(model: Any) -> None:
             module.positions = None
             gated.append(module)
     if gated and len(gated) == config.num_hidden_layers:
-        model.last_block = gated[-1]
+        # in a tuple, or it would be a second module of the same weights, and saved twice
+        model.last_block = (gated[-1],)
 
 
 @contextmanager
@@ -134,7 +135,7 @@ def last_block_at(model: Any, rows: Any, columns: Any) -> Iterator[None]:
     What it gives at the others is zero: nothing comes behind it that would look at them.
     """
     inner = getattr(model, "module", model)
-    block = getattr(inner, "last_block", None)
+    (block,) = getattr(inner, "last_block", (None,))
     # where activations are recomputed this has ended by then
     if block is None or getattr(inner, "is_activation_checkpointing", True):
         yield

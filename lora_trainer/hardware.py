@@ -28,7 +28,7 @@ class Hardware:
     @property
     def token_budget(self) -> int:
         """Tokens, padding included, that one micro-batch starts with; halved where memory runs out."""
-        return {"cpu": 1024, "mps": 4096, "cuda": 8192}[self.device]
+        return {"cpu": 2048, "mps": 4096, "cuda": 8192}[self.device]
 
 
 def detect() -> Hardware:
