@@ -14,6 +14,8 @@ from typing import Any
 
 _PREFIX = "checkpoint-"
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+PATIENCE = 4
+"""Evaluations without a new best one after which early stopping gives up: two epochs' worth, in longer runs."""
 
 
 class Checkpoints:
@@ -79,6 +81,12 @@ def best_step(history: Sequence[dict[str, Any]]) -> int | None:
     """The evaluated step with the lowest validation loss (the earliest of equals), the base model left out."""
     evaluated = [entry for entry in history if "eval_loss" in entry and entry["step"] > 0]
     return min(evaluated, key=lambda entry: entry["eval_loss"])["step"] if evaluated else None
+
+
+def has_given_up(history: Sequence[dict[str, Any]]) -> bool:
+    """Whether PATIENCE evaluations in a row have come after the best one."""
+    best = best_step(history)
+    return best is not None and sum("eval_loss" in entry and entry["step"] > best for entry in history) >= PATIENCE
 
 
 def publish_adapter(checkpoint: Path, adapter: Path) -> None:

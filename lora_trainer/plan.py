@@ -36,7 +36,7 @@ class TrainPlan:
     scheduler: str = "steady"
     """How the learning rate runs, see `rate_factor`; only steady and constant runs can be gone on with exactly."""
     early_stop: bool = False
-    """Publish the checkpoint with the lowest validation loss in place of the last one."""
+    """Publish the checkpoint with the lowest validation loss in place of the last one, and end where it stays so."""
     sources: Mapping[str, str] = field(default_factory=dict)
     """Where each number came from: default, record, strategy, answer or flag."""
 

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 from transformers import PrinterCallback, Trainer, TrainerCallback
 
 from lora_trainer.batching import MicroBatch, micro_batches, negative_log_likelihood, share
-from lora_trainer.checkpoints import Checkpoints, best_step
+from lora_trainer.checkpoints import Checkpoints, best_step, has_given_up
 from lora_trainer.encode import EncodedDialogues, EncodedSequence
 from lora_trainer.errors import ResourceError, UsageError
 from lora_trainer.events import CheckpointSaved, Evaluated, Listener, Note, StepDone, ignore
@@ -228,6 +228,8 @@ class StepTrainer(Trainer):
         self.state.log_history.append({"step": step, "eval_loss": loss})
         best = best_step(self.state.log_history) == step and step > 0
         self.listener(Evaluated(step, step / self.plan.steps_per_epoch(len(self.rows)), loss, best))
+        if self.plan.early_stop and has_given_up(self.state.log_history):
+            self.control.should_training_stop = True
         return {"eval_loss": loss}
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:

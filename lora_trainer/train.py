@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lora_trainer.base_models import BaseModel, load_model, silence_libraries
-from lora_trainer.checkpoints import Checkpoints, best_step, publish_adapter
+from lora_trainer.checkpoints import Checkpoints, best_step, has_given_up, publish_adapter
 from lora_trainer.encode import EncodedDialogues
 from lora_trainer.events import Listener, Note, TrainingStarted, ignore
 from lora_trainer.hardware import Hardware, detect, fit_memory
@@ -74,7 +74,7 @@ def train(
     done = max(checkpoints.steps(), default=0)
     history = checkpoints.history(done) if done else []
     interrupted = False
-    if done < total:
+    if done < total and not (plan.early_stop and has_given_up(history)):
         trainer = _trainer(arguments, base, tokenizer, train_rows, val_rows, plan, checkpoints, hardware)
         trainer.listener = listener if main else ignore
         trainer.stop = stop
@@ -83,12 +83,14 @@ def train(
         trainer.listener(_started(trainer, train_rows, plan, done, hardware))
         trainer.train(resume_from_checkpoint=str(checkpoints.at(done)) if done else None)
         done, history = trainer.state.global_step, trainer.state.log_history
-        interrupted = done < total
+        interrupted = done < total and not (plan.early_stop and has_given_up(history))
     val_losses = [(entry["step"], entry["eval_loss"]) for entry in history if "eval_loss" in entry]
     best = best_step(history)
     if main and not interrupted:
         if plan.early_stop and best is None:
             listener(Note("note.early_stop_without_validation"))
+        if done < total:
+            listener(Note("note.early_stopped", {"step": done, "total": total, "best": best}))
         publish_adapter(checkpoints.at(best if plan.early_stop and best else total), run_dir / "adapter")
     _wait(arguments)
     steps = [entry for entry in history if "loss" in entry]

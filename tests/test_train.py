@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from lora_trainer.base_models import chat_format_of, load_model
-from lora_trainer.checkpoints import Checkpoints
+from lora_trainer.checkpoints import PATIENCE, Checkpoints
 from lora_trainer.encode import encode
 from lora_trainer.errors import ResourceError, UsageError
 from lora_trainer.events import CheckpointSaved, Evaluated, Event, Note, StepDone, TrainingStarted
@@ -225,11 +225,20 @@ def test_early_stop_publishes_the_best_point_and_the_other_way_the_last(parts: A
     rash = replace(PLAN, epochs=6.0, lora_dropout=0.0)
     last = train(base, tokenizer, rows, others, rash, tmp_path / "last", hardware=CPU)
     best = train(base, tokenizer, rows, others, replace(rash, early_stop=True), tmp_path / "best", hardware=CPU)
-    assert best.best_step is not None and best.best_step < best.total_steps - 4
+    assert best.best_step is not None and best.best_step < best.steps < best.total_steps and not best.interrupted
+    after = [loss for step, loss in best.val_losses if step > best.best_step]
+    assert len(after) == PATIENCE and min(after) >= dict(best.val_losses)[best.best_step]
     kept = Checkpoints(tmp_path / "best" / "checkpoints")
-    assert {best.best_step, best.total_steps} < set(kept.steps()) and len(kept.steps()) <= 4
+    assert {best.best_step, best.steps} <= set(kept.steps()) and len(kept.steps()) <= 4
     assert weights(best) == (kept.at(best.best_step) / "adapter_model.safetensors").read_bytes() != weights(last)
-    assert weights(last) == (kept.at(24) / "adapter_model.safetensors").read_bytes()
+    end = Checkpoints(tmp_path / "last" / "checkpoints").at(last.total_steps)
+    assert weights(last) == (end / "adapter_model.safetensors").read_bytes()
+    events: list[Event] = []
+    early = replace(rash, early_stop=True)
+    again = train(
+        base, tokenizer, rows, others, early, tmp_path / "best", hardware=CPU, resume=True, listener=events.append
+    )
+    assert again.steps == best.steps and not any(isinstance(event, StepDone) for event in events)
 
 
 def test_without_validation_rows_it_trains_all_the_same(parts: Any, tmp_path: Path) -> None:
