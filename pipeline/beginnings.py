@@ -34,6 +34,9 @@ def beginning_of(run_record: dict[str, Any], versions: Mapping[str, str], device
     import torch
 
     plan = {name: value for name, value in run_record["plan"].items() if name not in _LENGTH}
+    # said only where it is so: older records don't know it
+    if plan.pop("qlora", False):
+        plan["qlora"] = versions["bitsandbytes"]
     return {
         "data": run_record["data"]["fingerprint"],
         "base_model": run_record["base"]["revision"],
@@ -62,7 +65,7 @@ def find_beginning(history: History, run: Run, rows: int) -> Beginning | list[st
     if alike or not earlier:
         return None
     before, now = earlier[-1].record.get("beginning", {}), run.record["beginning"]
-    return sorted(name for name in now if before.get(name) != now[name])
+    return sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
 
 
 def _kept(run: Run, limit: int) -> list[Beginning]:

@@ -109,7 +109,7 @@ def plan_for(
         sources.update(dict.fromkeys(numbers, source))
 
     if record is not None:
-        take({name: getattr(record, name) for name in (*PLAN_NUMBERS, "scheduler")}, "record")
+        take({name: getattr(record, name) for name in (*PLAN_NUMBERS, "scheduler", "qlora")}, "record")
     added = answers.get("add_epochs") if request.add_epochs is None else request.add_epochs
     if added is not None:
         # A warm start has the earlier epochs in its adapter.
@@ -121,6 +121,8 @@ def plan_for(
         take({"scheduler": request.scheduler}, "flag")
     if request.early_stop:
         take({"early_stop": True}, "flag")
+    if request.qlora or request.no_qlora:
+        take({"qlora": request.qlora}, "flag")
     if record is not None and sources["lora_alpha"] == "record" and values["lora_rank"] != record.lora_rank:
         take({"lora_alpha": 0.0}, "default")
     return TrainPlan(**values, sources=sources)

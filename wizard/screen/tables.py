@@ -95,7 +95,7 @@ def number_text(name: str, value: Any) -> str:
     if name == "learning_rate":
         return rate_text(value)
     if isinstance(value, bool):
-        return t("word.yes")
+        return t("word.yes" if value else "word.no")
     return f"{value:g}" if isinstance(value, float) and name != "epochs" else str(value)
 
 
@@ -133,7 +133,8 @@ def review_tables(review: Review) -> list[RenderableType]:
     table.add_column(t("review.source"), overflow="fold")
     for name, source in plan.sources.items():
         value = getattr(plan, name)
-        if value is False or value == "steady":
+        usual = value is False or value == "steady"
+        if usual and (record is None or getattr(record, name) == value):
             continue
         text = Text(number_text(name, value), "bold")
         if record is not None and getattr(record, name) != value:
