@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lora_trainer.plan import steady_steps
+from lora_trainer.plan import TrainPlan, steady_steps
 from pipeline.history import History, Run
+from pipeline.request import Request
 
 _LENGTH = ("epochs", "early_stop", "sources")
 """Fields of a plan that don't touch what happens in the steady phase."""
@@ -47,6 +48,23 @@ def beginning_of(run_record: dict[str, Any], versions: Mapping[str, str], device
         "warm_start": run_record["warm_start"],
         "processes": int(os.environ.get("WORLD_SIZE", "1")),
     }
+
+
+def first_adapter(request: Request, strategy: str | None, plan: TrainPlan, previous: Run | None) -> int | None:
+    """The number of the run whose adapter a run begins with; None where that is a fresh one.
+
+    `--warm_start` takes that of the run that is continued. A continuation of such a run begins as that one did, so
+    that added epochs are added to it, unless another adapter or base model or `--from_scratch` says otherwise.
+    """
+    if previous is None or strategy is None or request.from_scratch:
+        return None
+    if request.warm_start:
+        return previous.number
+    before = previous.plan
+    base: str = previous.record["base"]["source"]
+    fits = (plan.lora_rank, plan.lora_alpha) == (before.lora_rank, before.lora_alpha)
+    inherited: int | None = previous.record["warm_start"]
+    return inherited if fits and request.base_model in (None, base) else None
 
 
 def find_beginning(history: History, run: Run, rows: int) -> Beginning | list[str] | None:

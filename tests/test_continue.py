@@ -95,7 +95,7 @@ def test_an_interrupted_ladder_trains_no_rung_twice(program):
     assert told["status"] == "done" and [run.record["status"] for run in runs] == ["done"] * 2
 
 
-def test_a_warm_start_begins_with_the_last_adapter_and_is_recorded_as_such(program):
+def test_a_warm_start_begins_with_the_last_adapter_and_so_does_what_is_added_to_it(program):
     program.run("--no_register", "--epochs", "1")
     program.write_data(40, mark="new")
     cold = program.run("--no_register", "--continue_train", "--epochs", "2")
@@ -105,8 +105,16 @@ def test_a_warm_start_begins_with_the_last_adapter_and_is_recorded_as_such(progr
     record = program.newest.record
     assert record["warm_start"] == 2 and "began_with" not in record and warm["plan"]["epochs"] == 0.5
     assert record["training"]["val_losses"][0][1] == pytest.approx(cold_loss) and cold_loss < base_loss
+    assert "adapter of run 2" in warm["shown"] and "base model." not in warm["shown"]
+    # Epochs that are added to it are added to it.
+    more = program.run("--no_register", "--continue_train", "--add_epochs", "1.5")
+    assert more["plan"]["epochs"] == 2.0 and program.newest.record["warm_start"] == 2
+    assert program.newest.record["began_with"] == {"run": 3, "step": steady_steps(5)}
     refused = program.run("--no_register", "--continue_train", "--warm_start", "--lora_rank", "4", expect=2)
     assert "lora_rank" in refused["error"]["message"]
+    for change in (["--lora_rank", "4"], ["--from_scratch"]):
+        program.run("--no_register", "--continue_train", "--epochs", "0.5", *change)
+        assert program.newest.record["warm_start"] is None
 
 
 def test_a_schedule_that_knows_its_end_is_never_gone_on_with(program):

@@ -63,10 +63,10 @@ def test_a_continuation_starts_from_what_is_published_and_not_rolled_back(runs):
 
 
 def test_a_run_that_is_registered_again_is_the_one_to_continue_from(runs):
-    for time in ("2026-01-02", "2026-01-03"):
+    for day in ("2026-01-02", "2026-01-03"):
         run = begin(runs)
         run.mark_done("publish", 1)
-        run.update(status="done", stages={"publish": {"finished": time}}, rolled_back="2026-01-04")
+        run.update(status="done", stages={"publish": {"finished": day}}, rolled_back="2026-01-04")
     first = runs.runs("zzhua")[0]
     first.forget("publish")
     first.mark_done("publish", 1)

@@ -50,6 +50,8 @@ class Review:
     steps: int
     system: str | None
     quantize: str
+    first_adapter: int | None = None
+    """The run whose adapter this one begins with."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,9 @@ def review_tables(review: Review) -> list[RenderableType]:
     )
     facts.add_row(t("review.system"), _shortened(review.system) if review.system else t("word.none"))
     facts.add_row(t("review.quantize"), review.quantize)
-    if review.strategy == "incremental" and record is not None:
+    if review.first_adapter is not None:
+        facts.add_row(t("review.first_adapter"), t("review.first_adapter_of", number=review.first_adapter))
+    elif review.strategy == "incremental" and record is not None:
         added = f"{plan.epochs - record.epochs:+.4g}"
         facts.add_row(t("number.epochs"), t("review.epochs", before=record.epochs, added=added, now=plan.epochs))
     table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0), pad_edge=False)
