@@ -70,8 +70,8 @@ def first_adapter(request: Request, strategy: str | None, plan: TrainPlan, previ
 def find_beginning(history: History, run: Run, rows: int) -> Beginning | list[str] | None:
     """The longest beginning that `run` shares with an earlier one of its name.
 
-    Where there is an earlier run but none that began alike: the names of what differs from the newest. None where
-    there is nothing to go on from at all.
+    Where there is an earlier run but none that began alike: the names of what differs from the one that is continued,
+    or from the newest. None where there is nothing to go on from at all.
     """
     limit = steady_steps(run.plan.total_steps(rows), run.plan.scheduler)
     trained = [other for other in history.runs(run.record["name"]) if other.has_done("train")]
@@ -82,7 +82,8 @@ def find_beginning(history: History, run: Run, rows: int) -> Beginning | list[st
         return max(found, key=lambda beginning: beginning.step)
     if alike or not earlier:
         return None
-    before, now = earlier[-1].record.get("beginning", {}), run.record["beginning"]
+    continued = next((other for other in earlier if other.number == run.record["parent"]), earlier[-1])
+    before, now = continued.record.get("beginning", {}), run.record["beginning"]
     return sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
 
 

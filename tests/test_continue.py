@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from lora_trainer.plan import steady_steps
+from lora_trainer.plan import TrainPlan, steady_steps
+from pipeline.beginnings import find_beginning
+from pipeline.history import History
 from tests.program import Program, wait_for
 
 
@@ -48,6 +50,22 @@ def test_what_has_changed_is_named_and_training_starts_from_the_base_model(progr
     assert "lora_alpha, lora_rank, seed" in told["shown"]
     told = program.run("--no_register", "--continue_train", "--add_epochs", "1", "--from_scratch")
     assert "began_with" not in program.newest.record
+
+
+def test_what_has_changed_is_told_against_the_run_that_is_continued(tmp_path):
+    history = History(tmp_path)
+    beginnings = (
+        {"seed": 1, "lora_rank": 8},
+        {"seed": 1, "lora_rank": 4},
+        {"seed": 2, "lora_rank": 8, "qlora": "0.50"},
+    )
+    for parent, beginning in zip((None, 1, 1), beginnings, strict=True):
+        plan = TrainPlan().to_json()
+        run = history.begin("zzhua", plan=plan, request={}, beginning=beginning, parent=parent)
+        run.mark_done("train", 1, training={"steps": 8})
+    assert find_beginning(history, run, rows=16) == ["qlora", "seed"]
+    run.update(parent=None)
+    assert find_beginning(history, run, rows=16) == ["lora_rank", "qlora", "seed"]
 
 
 def test_a_kill_at_any_step_and_going_on_is_as_if_there_had_been_none(program):
