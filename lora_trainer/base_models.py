@@ -14,6 +14,7 @@ from typing import Any, Literal
 from lora_trainer.chat_format import ChatFormat, find_chat_format
 from lora_trainer.errors import BaseModelError
 from lora_trainer.events import Listener, ignore
+from lora_trainer.four_bits import keep_gradients, quantization
 from lora_trainer.gguf_header import read_gguf_header
 from lora_trainer.model_folder import check_config, check_folder
 
@@ -154,8 +155,11 @@ def load_tokenizer(base: BaseModel) -> Any:
     return tokenizer
 
 
-def load_model(base: BaseModel, device: str, dtype: str) -> Any:
-    """The base model's weights on `device` ("cpu", "cuda:0", …) as `dtype` ("float32", "bfloat16", …)."""
+def load_model(base: BaseModel, device: str, dtype: str, *, four_bits: bool = False) -> Any:
+    """The base model's weights on `device` ("cpu", "cuda:0", …) as `dtype` ("float32", "bfloat16", …).
+
+    `four_bits`: those of the linear layers but the output layer as NF4, computing in `dtype`; not of a GGUF.
+    """
     import torch
     from transformers import AutoModelForCausalLM, GgufConfig, modeling_gguf_pytorch_utils
 
@@ -165,10 +169,14 @@ def load_model(base: BaseModel, device: str, dtype: str) -> Any:
         options |= {"gguf_file": base.path.name, "quantization_config": GgufConfig(dequantize=True)}
         # this bar of theirs has no switch
         modeling_gguf_pytorch_utils.tqdm = lambda tensors, **_: tensors
+    if four_bits:
+        options |= {"quantization_config": quantization(dtype), "device_map": {"": device}}
     folder = base.path if base.kind == "folder" else base.path.parent
     model = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=False, **options)
     if base.kind == "gguf":
         _apply_rope_factors(model, base.path)
+    if four_bits:
+        keep_gradients(model)
     return model.to(device)
 
 
@@ -213,6 +221,7 @@ def chat_format_of(base: BaseModel, tokenizer: Any) -> ChatFormat:
 
 def silence_libraries() -> None:
     """Let transformers, datasets and the hub draw and print nothing: whoever listens to the events does."""
+    import logging
     import warnings
 
     import datasets
@@ -224,3 +233,5 @@ def silence_libraries() -> None:
     transformers.utils.logging.disable_progress_bar()
     datasets.disable_progress_bars()
     huggingface_hub.utils.disable_progress_bars()
+    # PEFT imports it wherever it is installed
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)

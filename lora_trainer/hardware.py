@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from lora_trainer.four_bits import BYTES_PER_WEIGHT, weights_in_four_bits
 from lora_trainer.plan import TrainPlan
 
 if TYPE_CHECKING:
@@ -88,10 +89,11 @@ def training_memory_needed(base: BaseModel, plan: TrainPlan, hardware: Hardware)
 def _estimate(base: BaseModel, plan: TrainPlan, hardware: Hardware, use: MemoryUse) -> int:
     """Base weights, adapter, activations and logits of one micro-batch, and what the libraries take.
 
-    Base weights in the device's type; LoRA weights, gradients and Adam's two moments in float32 (16 bytes a
-    weight); of the activations, for each token and layer some 20 values of the hidden size and 6 of the MLP's
-    (after Korthikanti et al., 2022, arXiv:2205.05198, without attention matrices, which SDPA doesn't keep), or one of
-    the hidden size where they are computed twice; logits at a quarter of the positions, three times, in float32.
+    Base weights in the device's type, or in 4 bits those of the linear layers; LoRA weights, gradients and Adam's two
+    moments in float32 (16 bytes a weight); of the activations, for each token and layer some 20 values of the hidden
+    size and 6 of the MLP's (after Korthikanti et al., 2022, arXiv:2205.05198, without attention matrices, which SDPA
+    doesn't keep), or one of the hidden size where they are computed twice; logits at a quarter of the positions, three
+    times, in float32.
     """
     from lora_trainer.base_models import load_config
 
@@ -100,7 +102,9 @@ def _estimate(base: BaseModel, plan: TrainPlan, hardware: Hardware, use: MemoryU
     mlp = getattr(config, "intermediate_size", None) or 4 * hidden
     size = BYTES[hardware.dtype]
     tokens = max(plan.max_length, min(use.token_budget, plan.max_length * plan.batch_size))
-    weights = base.parameters * size
+    weights: float = base.parameters * size
+    if plan.qlora:
+        weights -= weights_in_four_bits(base) * (size - BYTES_PER_WEIGHT)
     lora = plan.lora_rank * layers * (4 * 2 * hidden + 3 * (hidden + mlp)) * 16
     whole_layer = hidden * 20 + mlp * 6
     activations = tokens * size * (whole_layer + hidden * layers if use.checkpointing else whole_layer * layers)

@@ -37,6 +37,8 @@ class TrainPlan:
     """How the learning rate runs, see `rate_factor`; only steady and constant runs can be gone on with exactly."""
     early_stop: bool = False
     """Publish the checkpoint with the lowest validation loss in place of the last one, and end where it stays so."""
+    qlora: bool = False
+    """The frozen base model in 4 bits while training; what is published is made of its own weights."""
     sources: Mapping[str, str] = field(default_factory=dict)
     """Where each number came from: default, record, strategy, answer or flag."""
 

@@ -172,7 +172,7 @@ def adapted_model(base: BaseModel, plan: TrainPlan, device: str, dtype: str) -> 
 
     from lora_trainer.fused_lora import fuse_lora
 
-    model = load_model(base, device, dtype)
+    model = load_model(base, device, dtype, four_bits=plan.qlora)
     config = LoraConfig(
         r=plan.lora_rank,
         lora_alpha=int(plan.lora_alpha) if plan.lora_alpha.is_integer() else plan.lora_alpha,

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lora_trainer.plan import steady_steps
+from lora_trainer.plan import TrainPlan, steady_steps
 from pipeline.history import History, Run
+from pipeline.request import Request
 
 _LENGTH = ("epochs", "early_stop", "sources")
 """Fields of a plan that don't touch what happens in the steady phase."""
@@ -34,6 +35,9 @@ def beginning_of(run_record: dict[str, Any], versions: Mapping[str, str], device
     import torch
 
     plan = {name: value for name, value in run_record["plan"].items() if name not in _LENGTH}
+    # said only where it is so: older records don't know it
+    if plan.pop("qlora", False):
+        plan["qlora"] = versions["bitsandbytes"]
     return {
         "data": run_record["data"]["fingerprint"],
         "base_model": run_record["base"]["revision"],
@@ -46,11 +50,28 @@ def beginning_of(run_record: dict[str, Any], versions: Mapping[str, str], device
     }
 
 
+def first_adapter(request: Request, strategy: str | None, plan: TrainPlan, previous: Run | None) -> int | None:
+    """The number of the run whose adapter a run begins with; None where that is a fresh one.
+
+    `--warm_start` takes that of the run that is continued. A continuation of such a run begins as that one did, so
+    that added epochs are added to it, unless another adapter or base model or `--from_scratch` says otherwise.
+    """
+    if previous is None or strategy is None or request.from_scratch:
+        return None
+    if request.warm_start:
+        return previous.number
+    before = previous.plan
+    base: str = previous.record["base"]["source"]
+    fits = (plan.lora_rank, plan.lora_alpha) == (before.lora_rank, before.lora_alpha)
+    inherited: int | None = previous.record["warm_start"]
+    return inherited if fits and request.base_model in (None, base) else None
+
+
 def find_beginning(history: History, run: Run, rows: int) -> Beginning | list[str] | None:
     """The longest beginning that `run` shares with an earlier one of its name.
 
-    Where there is an earlier run but none that began alike: the names of what differs from the newest. None where
-    there is nothing to go on from at all.
+    Where there is an earlier run but none that began alike: the names of what differs from the one that is continued,
+    or from the newest. None where there is nothing to go on from at all.
     """
     limit = steady_steps(run.plan.total_steps(rows), run.plan.scheduler)
     trained = [other for other in history.runs(run.record["name"]) if other.has_done("train")]
@@ -61,8 +82,9 @@ def find_beginning(history: History, run: Run, rows: int) -> Beginning | list[st
         return max(found, key=lambda beginning: beginning.step)
     if alike or not earlier:
         return None
-    before, now = earlier[-1].record.get("beginning", {}), run.record["beginning"]
-    return sorted(name for name in now if before.get(name) != now[name])
+    continued = next((other for other in earlier if other.number == run.record["parent"]), earlier[-1])
+    before, now = continued.record.get("beginning", {}), run.record["beginning"]
+    return sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
 
 
 def _kept(run: Run, limit: int) -> list[Beginning]:

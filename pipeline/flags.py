@@ -64,6 +64,8 @@ FLAGS = (
     Flag("training", "seed", "int", "N"),
     Flag("training", "scheduler", "text", choices=("steady", "cosine", "linear", "constant")),
     Flag("training", "early_stop"),
+    Flag("training", "qlora"),
+    Flag("training", "no_qlora"),
     Flag("serving", "quantize", "text", "TYPE", choices=GGUF_TYPES),
     Flag("serving", "temperature", "float", "T", low=0, high=5),
     Flag("serving", "top_p", "float", "P", low=0, high=1),

@@ -80,6 +80,8 @@ class Run:
     def forget(self, stage: str) -> None:
         """Strike a stage from the journal, to do it again."""
         stages = {name: facts for name, facts in self.record["stages"].items() if name != stage}
+        if stage == "publish":
+            self.record.pop("rolled_back", None)
         self.update(stages=stages, publishing={} if stage == "publish" else self.record.get("publishing", {}))
 
 
@@ -105,9 +107,12 @@ class History:
         return next(reversed(self.runs(name)), None)
 
     def trained_on(self, name: str) -> Run | None:
-        """The run to continue from: the newest that was published and not rolled back, else the newest that is done."""
+        """The run to continue from: the one published last and not rolled back, else the newest that is done."""
         done = [run for run in self.runs(name) if run.is_done and "rolled_back" not in run.record]
-        return next((run for run in reversed(done) if run.is_published), next(reversed(done), None))
+        published = [run for run in done if run.is_published]
+        # an older run may have been registered again
+        published.sort(key=lambda run: str(run.record["stages"]["publish"]["finished"]))
+        return next(reversed(published or done), None)
 
     def begin(self, name: str, **values: Any) -> Run:
         """A new run with its folder and first record."""

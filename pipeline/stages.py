@@ -16,7 +16,7 @@ from ollama_export.modelfile import modelfile
 from ollama_export.proof import Proof
 from ollama_export.publish import Publication, publish
 from ollama_export.template import gguf_chat_template, ollama_template
-from pipeline.beginnings import Beginning, beginning_of, find_beginning
+from pipeline.beginnings import Beginning, beginning_of, find_beginning, first_adapter
 from pipeline.history import Run, now
 from pipeline.job import Job, identity, library_versions
 from pipeline.preflight import OLLAMA_QUANTIZES, Prepared, ollama_blob
@@ -99,7 +99,7 @@ def _first_record(job: Job, prepared: Prepared) -> dict[str, Any]:
         "request": identity(job.request),
         "strategy": job.strategy,
         "overwrite": job.overwrite,
-        "warm_start": job.previous.number if job.request.warm_start and job.previous else None,
+        "warm_start": first_adapter(job.request, job.strategy, job.plan, job.previous),
         "parent": job.previous.number if job.previous else None,
         "plan": job.plan.to_json(),
         "data": {"fingerprint": job.dataset.fingerprint, "files": job.dataset.files, **job.dataset.statistics()},
@@ -160,10 +160,13 @@ def _train(job: Job, prepared: Prepared | None, run: Run, listener: Listener, st
 
 
 def _initial_adapter(job: Job, run: Run) -> Path | None:
-    """The adapter that a warm start begins with; raises UsageError where it doesn't fit."""
-    if run.record["warm_start"] is None:
+    """The adapter that a warm start begins with; raises UsageError where it doesn't fit or is gone."""
+    number = run.record["warm_start"]
+    if number is None:
         return None
-    parent = next(other for other in job.history.runs(job.name) if other.number == run.record["warm_start"])
+    parent = next((other for other in job.history.runs(job.name) if other.number == number), None)
+    if parent is None or not (parent.folder / "adapter").is_dir():
+        raise UsageError("error.warm_start.gone", number=number)
     for name, before, wanted in (
         ("base_model", parent.record["base"]["revision"], run.record["base"]["revision"]),
         ("lora_rank", parent.plan.lora_rank, run.plan.lora_rank),
@@ -187,6 +190,10 @@ def _take_beginning(job: Job, prepared: Prepared, run: Run, listener: Listener) 
     shares = job.strategy is not None or job.request.ladder is not None
     if not shares or job.request.from_scratch or checkpoints.steps():
         return
+    begins_with = run.record["warm_start"]
+    if job.request.warm_start:
+        listener(Note("note.warm_start", {"number": begins_with}))
+        return
     found = find_beginning(job.history, run, len(prepared.train_rows))
     if isinstance(found, Beginning):
         checkpoints.clear(all_of_them=True)
@@ -194,8 +201,9 @@ def _take_beginning(job: Job, prepared: Prepared, run: Run, listener: Listener) 
         run.update(began_with={"run": found.run.number, "step": found.step})
         listener(Note("note.beginning.shared", {"number": found.run.number, "step": found.step}))
     elif found:
-        listener(Note("note.beginning.changed", {"what": ", ".join(found)}))
-        if "data" in found and not job.request.warm_start:
+        key = "note.beginning.changed" if begins_with is None else "note.beginning.changed_warm"
+        listener(Note(key, {"what": ", ".join(found), "number": begins_with}))
+        if "data" in found:
             listener(Note("note.beginning.warm_start"))
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from lora_trainer.events import Note
-from lora_trainer.plan import TrainPlan, default_batch_size
+from lora_trainer.plan import TrainPlan, default_batch_size, steady_steps
 from pipeline.request import PLAN_NUMBERS, Request
 
 MANY_EPOCHS = 10.0
@@ -109,7 +109,7 @@ def plan_for(
         sources.update(dict.fromkeys(numbers, source))
 
     if record is not None:
-        take({name: getattr(record, name) for name in (*PLAN_NUMBERS, "scheduler")}, "record")
+        take({name: getattr(record, name) for name in (*PLAN_NUMBERS, "scheduler", "qlora")}, "record")
     added = answers.get("add_epochs") if request.add_epochs is None else request.add_epochs
     if added is not None:
         # A warm start has the earlier epochs in its adapter.
@@ -121,6 +121,8 @@ def plan_for(
         take({"scheduler": request.scheduler}, "flag")
     if request.early_stop:
         take({"early_stop": True}, "flag")
+    if request.qlora or request.no_qlora:
+        take({"qlora": request.qlora}, "flag")
     if record is not None and sources["lora_alpha"] == "record" and values["lora_rank"] != record.lora_rank:
         take({"lora_alpha": 0.0}, "default")
     return TrainPlan(**values, sources=sources)
@@ -144,6 +146,8 @@ def warnings(plan: TrainPlan, record: TrainPlan | None, dialogues: int) -> list[
         notes.append(Note("note.many_epochs", {"epochs": plan.epochs}))
     if plan.learning_rate > BOLD_RATE:
         notes.append(Note("note.bold_rate", {"rate": plan.learning_rate}))
+    if steady_steps(1000, plan.scheduler) == 0:
+        notes.append(Note("note.schedule_knows_its_end", {"scheduler": plan.scheduler}))
     if dialogues < FEW_DIALOGUES:
         notes.append(Note("note.few_dialogues", {"dialogues": dialogues}))
     if record is not None and len(changed := changed_numbers(plan, record)) > 1:

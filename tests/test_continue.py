@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from lora_trainer.plan import steady_steps
+from lora_trainer.plan import TrainPlan, steady_steps
+from pipeline.beginnings import find_beginning
+from pipeline.history import History
 from tests.program import Program, wait_for
 
 
@@ -48,6 +50,22 @@ def test_what_has_changed_is_named_and_training_starts_from_the_base_model(progr
     assert "lora_alpha, lora_rank, seed" in told["shown"]
     told = program.run("--no_register", "--continue_train", "--add_epochs", "1", "--from_scratch")
     assert "began_with" not in program.newest.record
+
+
+def test_what_has_changed_is_told_against_the_run_that_is_continued(tmp_path):
+    history = History(tmp_path)
+    beginnings = (
+        {"seed": 1, "lora_rank": 8},
+        {"seed": 1, "lora_rank": 4},
+        {"seed": 2, "lora_rank": 8, "qlora": "0.50"},
+    )
+    for parent, beginning in zip((None, 1, 1), beginnings, strict=True):
+        plan = TrainPlan().to_json()
+        run = history.begin("zzhua", plan=plan, request={}, beginning=beginning, parent=parent)
+        run.mark_done("train", 1, training={"steps": 8})
+    assert find_beginning(history, run, rows=16) == ["qlora", "seed"]
+    run.update(parent=None)
+    assert find_beginning(history, run, rows=16) == ["lora_rank", "qlora", "seed"]
 
 
 def test_a_kill_at_any_step_and_going_on_is_as_if_there_had_been_none(program):
@@ -95,7 +113,7 @@ def test_an_interrupted_ladder_trains_no_rung_twice(program):
     assert told["status"] == "done" and [run.record["status"] for run in runs] == ["done"] * 2
 
 
-def test_a_warm_start_begins_with_the_last_adapter_and_is_recorded_as_such(program):
+def test_a_warm_start_begins_with_the_last_adapter_and_so_does_what_is_added_to_it(program):
     program.run("--no_register", "--epochs", "1")
     program.write_data(40, mark="new")
     cold = program.run("--no_register", "--continue_train", "--epochs", "2")
@@ -105,8 +123,16 @@ def test_a_warm_start_begins_with_the_last_adapter_and_is_recorded_as_such(progr
     record = program.newest.record
     assert record["warm_start"] == 2 and "began_with" not in record and warm["plan"]["epochs"] == 0.5
     assert record["training"]["val_losses"][0][1] == pytest.approx(cold_loss) and cold_loss < base_loss
+    assert "adapter of run 2" in warm["shown"] and "base model." not in warm["shown"]
+    # Epochs that are added to it are added to it.
+    more = program.run("--no_register", "--continue_train", "--add_epochs", "1.5")
+    assert more["plan"]["epochs"] == 2.0 and program.newest.record["warm_start"] == 2
+    assert program.newest.record["began_with"] == {"run": 3, "step": steady_steps(5)}
     refused = program.run("--no_register", "--continue_train", "--warm_start", "--lora_rank", "4", expect=2)
     assert "lora_rank" in refused["error"]["message"]
+    for change in (["--lora_rank", "4"], ["--from_scratch"]):
+        program.run("--no_register", "--continue_train", "--epochs", "0.5", *change)
+        assert program.newest.record["warm_start"] is None
 
 
 def test_a_schedule_that_knows_its_end_is_never_gone_on_with(program):

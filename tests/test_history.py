@@ -62,6 +62,22 @@ def test_a_continuation_starts_from_what_is_published_and_not_rolled_back(runs):
     assert runs.trained_on("zzhua").number == 3
 
 
+def test_a_run_that_is_registered_again_is_the_one_to_continue_from(runs):
+    for day in ("2026-01-02", "2026-01-03"):
+        run = begin(runs)
+        run.mark_done("publish", 1)
+        run.update(status="done", stages={"publish": {"finished": day}}, rolled_back="2026-01-04")
+    first = runs.runs("zzhua")[0]
+    first.forget("publish")
+    first.mark_done("publish", 1)
+    second = runs.runs("zzhua")[1]
+    second.record.pop("rolled_back")
+    second.update()
+    assert runs.trained_on("zzhua").number == 1
+    runs.runs("zzhua")[0].update(rolled_back="2026-01-05")
+    assert runs.trained_on("zzhua").number == 2
+
+
 def test_a_half_written_record_is_passed_over_and_never_made(runs):
     run = begin(runs)
     (run.folder / "run.json.new").write_text('{"half', encoding="utf-8")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 
 from lora_trainer import errors
 from pipeline.flags import FLAGS
+from wizard.command_line import parse
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -23,6 +25,21 @@ def test_every_flag_has_a_row_and_every_row_a_flag() -> None:
     rows = re.findall(r"^\| (`--.*)$", README, re.MULTILINE)
     named = [flag for row in rows for flag in re.findall(r"`--(\w+)", re.split(r"(?<!\\)\|", row)[0])]
     assert sorted(named) == sorted(flag.name for flag in FLAGS)
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/continue-training.md"])
+def test_every_command_that_is_shown_is_understood(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    commands = re.findall(r"^\s*python train_to_ollama\.py (.*)$", text, re.MULTILINE)
+    assert len(commands) > 3
+    for command in commands:
+        parse(shlex.split(command.replace("$rank", "8").replace("</dev/null", ""), comments=True))
+
+
+def test_every_flag_that_a_page_speaks_of_exists() -> None:
+    known = {flag.name for flag in FLAGS}
+    for page in (ROOT / "docs").glob("*.md"):
+        assert set(re.findall(r"`--(\w+)", page.read_text(encoding="utf-8"))) <= known, page.name
 
 
 def test_every_file_and_folder_of_the_annotated_tree_is_there() -> None:

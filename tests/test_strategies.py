@@ -114,6 +114,12 @@ def test_changing_several_numbers_gets_the_hint_of_the_guide() -> None:
     assert warnings(TrainPlan(epochs=3.0), RECORD, 60) == []
 
 
+@pytest.mark.parametrize(("scheduler", "told"), [("steady", 0), ("constant", 0), ("cosine", 1), ("linear", 1)])
+def test_a_schedule_that_cannot_be_gone_on_with_is_noted(scheduler: str, told: int) -> None:
+    notes = warnings(TrainPlan(scheduler=scheduler), None, 60)
+    assert [note.key for note in notes] == ["note.schedule_knows_its_end"] * told
+
+
 def test_few_dialogues_and_a_bold_rate_are_noted() -> None:
     keys = [note.key for note in warnings(TrainPlan(learning_rate=2e-3), None, 19)]
     assert keys == ["note.bold_rate", "note.few_dialogues"]

@@ -10,6 +10,7 @@ from typing import Any
 from lora_trainer.errors import UsageError
 from lora_trainer.events import StageStarted
 from pipeline import processes
+from pipeline.beginnings import first_adapter
 from pipeline.history import History, Run
 from pipeline.job import DEFAULT_QUANTIZE, Dataset, Job, check_name, going_on, read_data, unfinished
 from pipeline.request import Request
@@ -97,6 +98,7 @@ def _train(request: Request, name: str, history: History, screen: Screen, stop: 
             steps=decision.plan.total_steps(len(data.train)),
             system=data.system,
             quantize=quantize,
+            first_adapter=first_adapter(request, decision.strategy, decision.plan, record),
         )
 
     continued = record.plan if record and choice == "continue" else None

@@ -50,6 +50,8 @@ class Review:
     steps: int
     system: str | None
     quantize: str
+    first_adapter: int | None = None
+    """The run whose adapter this one begins with."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ def number_text(name: str, value: Any) -> str:
     if name == "learning_rate":
         return rate_text(value)
     if isinstance(value, bool):
-        return t("word.yes")
+        return t("word.yes" if value else "word.no")
     return f"{value:g}" if isinstance(value, float) and name != "epochs" else str(value)
 
 
@@ -124,7 +126,9 @@ def review_tables(review: Review) -> list[RenderableType]:
     )
     facts.add_row(t("review.system"), _shortened(review.system) if review.system else t("word.none"))
     facts.add_row(t("review.quantize"), review.quantize)
-    if review.strategy == "incremental" and record is not None:
+    if review.first_adapter is not None:
+        facts.add_row(t("review.first_adapter"), t("review.first_adapter_of", number=review.first_adapter))
+    elif review.strategy == "incremental" and record is not None:
         added = f"{plan.epochs - record.epochs:+.4g}"
         facts.add_row(t("number.epochs"), t("review.epochs", before=record.epochs, added=added, now=plan.epochs))
     table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0), pad_edge=False)
@@ -133,7 +137,8 @@ def review_tables(review: Review) -> list[RenderableType]:
     table.add_column(t("review.source"), overflow="fold")
     for name, source in plan.sources.items():
         value = getattr(plan, name)
-        if value is False or value == "steady":
+        usual = value is False or value == "steady"
+        if usual and (record is None or getattr(record, name) == value):
             continue
         text = Text(number_text(name, value), "bold")
         if record is not None and getattr(record, name) != value:
