@@ -56,8 +56,13 @@ class Job:
     @property
     def parameters(self) -> dict[str, Any]:
         """Ollama's sampling parameters that flags ask for."""
-        names = ("temperature", "top_p", "top_k", "repeat_penalty", "num_ctx")
-        return {name: getattr(self.request, name) for name in names if getattr(self.request, name) is not None}
+        return sampling(self.request)
+
+
+def sampling(request: Request) -> dict[str, Any]:
+    """Ollama's sampling parameters that flags ask for."""
+    names = ("temperature", "top_p", "top_k", "repeat_penalty", "num_ctx")
+    return {name: getattr(request, name) for name in names if getattr(request, name) is not None}
 
 
 def identity(request: Request) -> dict[str, Any]:
@@ -93,6 +98,18 @@ def going_on(
         client=client,
         run=run,
     )
+
+
+def register_again(run: Run, request: Request) -> None:
+    """Have a trained run published once more, as it was but for what `request` says of serving it."""
+    asked: dict[str, Any] = {"parameters": {**run.record["parameters"], **sampling(request)}}
+    if request.quantize:
+        asked["quantize"] = request.quantize
+    if any(run.record[name] != value for name, value in asked.items()):
+        run.update(**asked)
+        # the Modelfile beside the GGUF says it too
+        run.forget("export")
+    run.forget("publish")
 
 
 def read_data(request: Request) -> Dataset:

@@ -91,6 +91,12 @@ def test_without_ollama_the_gguf_is_kept_and_registered_later_without_training(p
     OllamaClient(ollama.url).delete(name)
     again = program.run("--ollama_name", name, "--register_only")
     assert again["gguf"]["digest"] == told["gguf"]["digest"] and OllamaClient(ollama.url).exists(name)
+    # What is said of serving holds from then on.
+    colder = program.run("--ollama_name", name, "--register_only", "--temperature", "0.2", "--quantize", "f16")
+    assert colder["stages"]["train"] == told["stages"]["train"] and colder["gguf"]["file_type"] == "f16"
+    shown = OllamaClient(ollama.url).show(name)
+    assert "temperature" in shown["parameters"] and "0.2" in shown["parameters"]
+    assert "PARAMETER temperature 0.2" in (run.folder / "Modelfile").read_text(encoding="utf-8")
 
 
 def test_no_ollama_and_nothing_said_of_it_ends_before_any_training(tmp_path):

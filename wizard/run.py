@@ -12,7 +12,7 @@ from lora_trainer.events import StageStarted
 from pipeline import processes
 from pipeline.beginnings import first_adapter
 from pipeline.history import History, Run
-from pipeline.job import DEFAULT_QUANTIZE, Dataset, Job, check_name, going_on, read_data, unfinished
+from pipeline.job import DEFAULT_QUANTIZE, Dataset, Job, check_name, going_on, read_data, register_again, unfinished
 from pipeline.request import Request
 from pipeline.strategies import changed_numbers
 from wizard import flow, lookups
@@ -53,7 +53,7 @@ def _train(request: Request, name: str, history: History, screen: Screen, stop: 
         run = next(reversed(trained), None)
         if run is None:
             raise UsageError("error.nothing_to_register", name=name)
-        run.forget("publish")
+        register_again(run, request)
         return _work(going_on(run, request, history, client), screen, stop)
 
     pending = unfinished(history, request, name)
