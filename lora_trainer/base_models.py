@@ -177,7 +177,8 @@ def load_model(base: BaseModel, device: str, dtype: str, *, four_bits: bool = Fa
         _apply_rope_factors(model, base.path)
     if four_bits:
         keep_gradients(model)
-    return model.to(device)
+    # the weights may be for others to fill in, see transformers' `is_fsdp_enabled`
+    return model if device == "cpu" else model.to(device)
 
 
 def _apply_rope_factors(model: Any, path: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,18 @@ class Checkpoints:
         state = json.loads((self.at(step) / "trainer_state.json").read_text(encoding="utf-8"))
         entries: list[dict[str, Any]] = state["log_history"]
         return entries
+
+    def read(self, step: int) -> dict[str, bytes]:
+        """All files of a checkpoint, by name."""
+        return {path.name: path.read_bytes() for path in self.at(step).iterdir()}
+
+    def write(self, step: int, files: Mapping[str, bytes]) -> None:
+        """A checkpoint from what `read` gave, perhaps on another machine."""
+        written = self.writing / f"{_PREFIX}{step}"
+        written.mkdir(parents=True)
+        for name, content in files.items():
+            (written / name).write_bytes(content)
+        self.complete(step)
 
     def complete(self, step: int) -> None:
         """Give the checkpoint that has just been written its name, once its bytes are on the disk."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from lora_trainer.four_bits import BYTES_PER_WEIGHT, weights_in_four_bits
 from lora_trainer.plan import TrainPlan
+from lora_trainer.sharding import shards
 
 if TYPE_CHECKING:
     from lora_trainer.base_models import BaseModel
@@ -25,6 +27,8 @@ class Hardware:
     """Bytes of the device's own memory; of the machine's where device and processor share it."""
     memory_free: int
     """Bytes of it that are free now."""
+    shards: int = 1
+    """Among how many such devices the base weights are split (FSDP)."""
 
     @property
     def token_budget(self) -> int:
@@ -43,16 +47,18 @@ def detect() -> Hardware:
 
     memory = psutil.virtual_memory()
     if torch.cuda.is_available():
-        free, total = torch.cuda.mem_get_info()
-        native = torch.version.hip is not None or torch.cuda.get_device_capability() >= (8, 0)
-        return Hardware("cuda", "bfloat16" if native else "float16", torch.cuda.get_device_name(), total, free)
+        # this process' own, not the first one's
+        device = int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count()
+        free, total = torch.cuda.mem_get_info(device)
+        native = torch.version.hip is not None or torch.cuda.get_device_capability(device) >= (8, 0)
+        dtype: Any = "bfloat16" if native else "float16"
+        return Hardware("cuda", dtype, torch.cuda.get_device_name(device), total, free, shards())
     if torch.backends.mps.is_available():
         return Hardware("mps", "float32", "Apple GPU", memory.total, memory.available)
-    return Hardware("cpu", "float32", _processor_name(), memory.total, memory.available)
+    return Hardware("cpu", "float32", _processor_name(), memory.total, memory.available, shards())
 
 
 def _processor_name() -> str:
-    import os
     import platform
 
     return f"{platform.processor() or platform.machine()}, {os.cpu_count()} threads"
@@ -105,6 +111,9 @@ def _estimate(base: BaseModel, plan: TrainPlan, hardware: Hardware, use: MemoryU
     weights: float = base.parameters * size
     if plan.qlora:
         weights -= weights_in_four_bits(base) * (size - BYTES_PER_WEIGHT)
+    if hardware.shards > 1:
+        # and what is gathered for the moment: two layers, the embedding and the output layer
+        weights = weights / hardware.shards + (2 * weights / layers + 2 * config.vocab_size * hidden * size)
     lora = plan.lora_rank * layers * (4 * 2 * hidden + 3 * (hidden + mlp)) * 16
     whole_layer = hidden * 20 + mlp * 6
     activations = tokens * size * (whole_layer + hidden * layers if use.checkpointing else whole_layer * layers)

@@ -106,7 +106,7 @@ def weighted_nll(
 def _is_linear(head: Any) -> bool:
     """Whether an output layer is a frozen matrix; float16 would lose the smallest of its gradients here."""
     return (
-        type(head) is torch.nn.Linear
+        type(head).forward is torch.nn.Linear.forward
         and not any(parameter.requires_grad for parameter in head.parameters())
         and head.weight.dtype is not torch.float16
     )
@@ -128,7 +128,8 @@ def _loss_in(head: Any, rows: Any, columns: Any, owners: Any, targets: Any, weig
         # autocast would turn what is written into given places into copies
         with torch.autocast(states.device.type, enabled=False):
             loss = _HeadNLL.apply(states, head.weight, head.bias, owners, targets, weights, learn)
-        found.append(loss.view(1, 1, 1))
+        # FSDP warns of views
+        found.append(loss.view(1, 1, 1).clone())
         return found[-1]
 
     handles = [head.register_forward_pre_hook(take), head.register_forward_hook(give)]

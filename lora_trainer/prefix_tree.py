@@ -13,6 +13,7 @@ from typing import Any
 
 from lora_trainer.batching import micro_batches, negative_log_likelihood
 from lora_trainer.encode import EncodedSequence
+from lora_trainer.sharding import gradients as gradients_of
 
 KNOWN_LAYERS = {"full_attention", "sliding_attention"}
 """Kinds of layers that are told everything about a sequence by positions and mask."""
@@ -165,7 +166,7 @@ def agrees_with_padding(model: Any, sequences: Sequence[EncodedSequence], pad_id
     try:
         for loss_of, batches in ways:
             loss = sum(loss_of(model, batch.to(device)) for batch in batches)
-            found = torch.autograd.grad(loss, parameters, allow_unused=True)
+            found = gradients_of(loss, parameters)
             losses.append(loss.item())
             gradients.append(torch.cat([g.flatten().float() for g in found if g is not None]))
     except torch.OutOfMemoryError:

@@ -15,9 +15,11 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from accelerate.utils import AutocastKwargs
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader, Dataset
 from transformers import PrinterCallback, Trainer, TrainerCallback
+from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME
 
 from lora_trainer.batching import MicroBatch, micro_batches, negative_log_likelihood, share
 from lora_trainer.checkpoints import Checkpoints, best_step, has_given_up
@@ -34,6 +36,7 @@ from lora_trainer.prefix_tree import (
     tree_negative_log_likelihood,
 )
 from lora_trainer.schedule import dropout_seed, evaluation_steps, learning_rate, step_dialogues
+from lora_trainer.sharding import allow_on_cpu, configure, shards, split, whole
 
 CHECKPOINT_SECONDS = 600
 """A kill loses at most this much, where evaluations are further apart."""
@@ -79,8 +82,22 @@ class StepTrainer(Trainer):
         self.pad_id, self.token_budget, self.checkpointing = pad_id, token_budget, False
         self.trees: bool | None = None
         """Whether shared beginnings are computed once; None while nothing has been shared yet."""
-        if checkpointing:
+        asked = self.is_fsdp_enabled and configure(self.accelerator.state.fsdp_plugin)
+        if checkpointing or asked:
             self._checkpoint_activations()
+
+    def create_accelerator_and_postprocess(self) -> None:
+        """With FSDP, where accelerate is told so."""
+        if shards() > 1:
+            allow_on_cpu()
+        super().create_accelerator_and_postprocess()
+
+    def compute_loss_context_manager(self) -> Any:
+        """accelerate wraps a model's forward in autocast, but not where it splits the weights."""
+        if not self.is_fsdp_enabled:
+            return super().compute_loss_context_manager()
+        # what is cached of weights that are gathered anew would be stale
+        return self.accelerator.autocast(AutocastKwargs(cache_enabled=False))
 
     # the data
 
@@ -128,13 +145,16 @@ class StepTrainer(Trainer):
         """This process' part of the loss, its gradients added up; None where memory ran out and less may do."""
         supervised = sum(len(sequence.answer_ids) for sequence in sequences)
         mine = self._share(sequences)
-        # DDP averages over the processes, and a process without a sequence has to join in
-        weight = self.args.world_size / supervised if mine else 0.0
         batches = self._batches(mine or sequences[:1])
+        # a process without a sequence has to join in
+        counting = len(batches) if mine else 0
+        batches = self._as_many_as_others(batches, sequences)
         loss = torch.zeros((), device=self.args.device)
         try:
             for number, batch in enumerate(batches):
                 last = number == len(batches) - 1
+                # DDP and FSDP average over the processes
+                weight = self.args.world_size / supervised if number < counting else 0.0
                 with nullcontext() if last else self.accelerator.no_sync(model):
                     nll = self._nll(model, batch)
                     self.accelerator.backward(nll * weight)
@@ -168,6 +188,17 @@ class StepTrainer(Trainer):
             if is_worth(trees, padded):
                 return trees
         return padded
+
+    def _as_many_as_others(
+        self, batches: Sequence[MicroBatch | TreeBatch], sequences: list[EncodedSequence]
+    ) -> Sequence[MicroBatch | TreeBatch]:
+        """Micro-batches, and behind them some that don't count: under FSDP each pass is made by all processes."""
+        if not self.is_fsdp_enabled:
+            return batches
+        most = torch.tensor(len(batches), device=self.args.device)
+        dist.all_reduce(most, op=dist.ReduceOp.MAX)
+        (idle,) = micro_batches([min(sequences, key=len)], self.token_budget, self.pad_id)
+        return [*batches, *[idle] * (int(most) - len(batches))]
 
     def _trees_agree(self, sequences: list[EncodedSequence]) -> bool | None:
         """Whether this model's trees have the loss and gradients of padded batches; None where nothing is shared."""
@@ -214,14 +245,15 @@ class StepTrainer(Trainer):
         if not self.val_rows:
             return {}
         sequences = [s for dialogue in self.val_rows for s in dialogue.sequences]
-        mine = self._share(sequences)
+        batches = self._batches(self._share(sequences))
         total = torch.zeros(
             (), device=self.args.device, dtype=torch.float64 if self.args.device.type != "mps" else None
         )
         self.model.eval()
         with torch.no_grad():
-            for batch in self._batches(mine):
-                total += self._nll(self.model, batch)
+            for number, batch in enumerate(self._as_many_as_others(batches, sequences)):
+                nll = self._nll(self.model, batch)
+                total += nll if number < len(batches) else 0.0
         self._sum_over_processes(total)
         loss = total.item() / sum(len(sequence.answer_ids) for sequence in sequences)
         step = self.state.global_step
@@ -245,11 +277,27 @@ class StepTrainer(Trainer):
         self.accelerator.wait_for_everyone()
         self.listener(CheckpointSaved(step, str(self.checkpoints.at(step))))
 
-    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
-        """The adapter alone; PEFT is kept from asking the hub about the base model."""
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """The adapter alone, and whole; PEFT is kept from asking the hub about the base model."""
+        adapter = whole({name: value for name, value in self.model.state_dict().items() if "lora_" in name})
         if self.args.should_save and output_dir:
-            self.model.save_pretrained(output_dir, state_dict=state_dict, save_embedding_layers=False)
+            self.model.save_pretrained(output_dir, state_dict=adapter, save_embedding_layers=False)
             (Path(output_dir) / "README.md").unlink(missing_ok=True)
+
+    def _load_from_checkpoint(self, *_: Any) -> None:
+        """Nothing: the adapter is there before the model is split among processes."""
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        optimizer = whole(self.optimizer.state_dict())
+        if self.args.should_save:
+            torch.save(optimizer, Path(output_dir, OPTIMIZER_NAME))
+            torch.save(self.lr_scheduler.state_dict(), Path(output_dir, SCHEDULER_NAME))
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint is not None:
+            optimizer = torch.load(Path(checkpoint, OPTIMIZER_NAME), map_location="cpu", weights_only=True)
+            self.optimizer.load_state_dict(split(optimizer, self.optimizer))
+            self.lr_scheduler.load_state_dict(torch.load(Path(checkpoint, SCHEDULER_NAME), weights_only=True))
 
 
 class _Reporter(TrainerCallback):

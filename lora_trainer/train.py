@@ -59,7 +59,8 @@ def train(
     `stop` is asked after every step: true ends the run with a checkpoint. `resume` goes on from the newest
     checkpoint, to the same result as if there had been no interruption; without it, old checkpoints are deleted.
     `initial_adapter`: a folder with the adapter of the same shape to begin with, in place of a fresh one.
-    Runs in every process that `accelerate launch` starts; the first one alone speaks and writes.
+    Runs in every process that `accelerate launch` starts, on one or several machines; the first one alone speaks, and
+    its adapter and checkpoints count for all, whatever `run_dir` the others have.
     Raises UsageError where the loss stops being a number, ResourceError where memory doesn't even hold one sequence.
     """
     silence_libraries()
@@ -70,16 +71,16 @@ def train(
     main = arguments.process_index == 0
     if main:
         checkpoints.clear(all_of_them=not resume)
-    _wait(arguments)
-    done = max(checkpoints.steps(), default=0)
+    done = _newest(checkpoints, arguments)
     history = checkpoints.history(done) if done else []
     interrupted = False
     if done < total and not (plan.early_stop and has_given_up(history)):
         trainer = _trainer(arguments, base, tokenizer, train_rows, val_rows, plan, checkpoints, hardware)
         trainer.listener = listener if main else ignore
         trainer.stop = stop
-        if initial_adapter is not None:
-            _load_adapter(trainer.model, initial_adapter)
+        begin_with = checkpoints.at(done) if done else initial_adapter
+        if main and begin_with is not None:
+            _load_adapter(trainer.model, begin_with)
         trainer.listener(_started(trainer, train_rows, plan, done, hardware))
         trainer.train(resume_from_checkpoint=str(checkpoints.at(done)) if done else None)
         done, history = trainer.state.global_step, trainer.state.log_history
@@ -149,7 +150,9 @@ def _trainer(
 ) -> Any:
     from lora_trainer.step_trainer import StepTrainer
 
-    model = adapted_model(base, plan, str(arguments.device), hardware.dtype)
+    # what is split among several devices may be larger than one of them
+    device = "cpu" if hardware.shards > 1 else str(arguments.device)
+    model = adapted_model(base, plan, device, hardware.dtype)
     use = fit_memory(base, plan, hardware)
     pad = tokenizer.pad_token_id
     return StepTrainer(
@@ -208,6 +211,20 @@ def _started(trainer: Any, rows: EncodedDialogues, plan: TrainPlan, done: int, h
         dtype=hardware.dtype,
         trainable_parameters=sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
     )
+
+
+def _newest(checkpoints: Checkpoints, arguments: Any) -> int:
+    """Steps of the first process' newest checkpoint, 0 where it has none; those who don't have it are given it."""
+    from accelerate.utils import broadcast_object_list
+
+    newest = max(checkpoints.steps(), default=0) if arguments.process_index == 0 else 0
+    if arguments.world_size > 1:
+        box = [(newest, checkpoints.read(newest) if newest else {})]
+        broadcast_object_list(box, from_process=0)
+        newest, files = box[0]
+        if newest and newest not in checkpoints.steps():
+            checkpoints.write(newest, files)
+    return newest
 
 
 def _wait(arguments: Any) -> None:

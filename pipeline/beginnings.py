@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lora_trainer.plan import TrainPlan, steady_steps
+from lora_trainer.sharding import shards
 from pipeline.history import History, Run
 from pipeline.request import Request
 
@@ -46,7 +47,7 @@ def beginning_of(run_record: dict[str, Any], versions: Mapping[str, str], device
         "versions": {name: versions[name] for name in ("torch", "transformers", "peft", "accelerate")},
         "device": [device, dtype, torch.get_num_threads() if device == "cpu" else 0],
         "warm_start": run_record["warm_start"],
-        "processes": int(os.environ.get("WORLD_SIZE", "1")),
+        "processes": f"{shards()}, FSDP" if shards() > 1 else int(os.environ.get("WORLD_SIZE", "1")),
     }
 
 

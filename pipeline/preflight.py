@@ -51,8 +51,10 @@ def check(job: Job, listener: Listener) -> Prepared | None:
     None for a run that is trained already: what is left of it needs the record only.
     """
     from lora_trainer.base_models import chat_format_of, load_tokenizer, resolve_base_model
+    from lora_trainer.sharding import check_version
     from ollama_export.gguf import supported_architecture
 
+    check_version()
     trained = job.run is not None and job.run.has_done("train")
     if job.client is not None:
         from ollama_export.start import ensure_running
@@ -160,7 +162,11 @@ def check_memory(job: Job, base: BaseModel) -> dict[str, Any]:
     needed = training_memory_needed(base, job.plan, hardware)
     if needed > hardware.memory_free:
         in_four_bits = replace(job.plan, qlora=True)
-        helps = base.kind == "folder" and training_memory_needed(base, in_four_bits, hardware) <= hardware.memory_free
+        helps = (
+            base.kind == "folder"
+            and hardware.shards == 1
+            and training_memory_needed(base, in_four_bits, hardware) <= hardware.memory_free
+        )
         raise ResourceError(
             "error.memory.too_small_unless_qlora" if helps else "error.memory.too_small",
             device=hardware.name,

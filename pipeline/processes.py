@@ -1,6 +1,7 @@
 """Several processes under `accelerate launch`: the first one does everything, the others join in the training.
 
-Before its training the first process announces the work; the others wait for that, and for nothing else.
+They may be on other machines, of which nothing is asked but this program and the base model: dialogues, plan and
+checkpoints come from the first process, and what the others write is thrown away.
 """
 
 from __future__ import annotations
@@ -9,19 +10,22 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from lora_trainer.chat_format import ChatFormat
 from lora_trainer.dataset import Dialogue
+from lora_trainer.errors import BaseModelError, ResourceError
 from lora_trainer.plan import TrainPlan
 
 if TYPE_CHECKING:
     from lora_trainer.base_models import BaseModel
 
 
-_announced: list[object] = []
-"""What was announced by this process: it's said once."""
+PATIENCE = timedelta(days=1)
+"""How long the others wait for a training, while the first process asks, checks and downloads."""
+_in_training: list[object] = []
+"""What all processes work at now."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +37,6 @@ class Work:
     train: tuple[Dialogue, ...]
     val: tuple[Dialogue, ...]
     plan: TrainPlan
-    folder: Path
-    initial_adapter: Path | None
 
 
 def is_first() -> bool:
@@ -50,51 +52,75 @@ def are_several() -> bool:
 @contextmanager
 def leading() -> Iterator[None]:
     """What the first process does; however it ends, the others are not left waiting."""
+    _connect()
     try:
         yield
     finally:
-        if not _announced:
-            announce(None)
+        # what ended a training has ended it in all of them
+        if not _in_training:
+            _broadcast(None)
         _leave()
 
 
-def announce(work: Work | None) -> None:
-    """Tell the other processes what to train, or (None) that there is nothing to do for them."""
-    if are_several():
-        _announced.append(work)
-        _broadcast(work)
+@contextmanager
+def together(work: Work) -> Iterator[None]:
+    """Within, the other processes train along; raises ResourceError where one of them ends on its own."""
+    _broadcast(work)
+    _in_training.append(work)
+    try:
+        yield
+    except RuntimeError as error:
+        from torch.distributed import DistError
+
+        if isinstance(error, DistError) or "gloo/transport" in str(error):
+            raise ResourceError("error.processes.lost", reason=str(error).partition(". ")[0]) from error
+        raise
+    _in_training.clear()
 
 
 def follow(stop: Callable[[], bool]) -> None:
-    """Train along in a process that isn't the first."""
+    """Train along, as often as there is something to train, in a process that isn't the first."""
+    _connect()
     try:
-        _train_along(_broadcast(None), stop)
+        while (work := _broadcast(None)) is not None:
+            _train_along(work, stop)
     finally:
         _leave()
 
 
-def _train_along(work: Work | None, stop: Callable[[], bool]) -> None:
-    if work is None:
-        return
-    from lora_trainer.base_models import load_tokenizer
+def _train_along(work: Work, stop: Callable[[], bool]) -> None:
+    from pathlib import Path
+    from tempfile import TemporaryDirectory
+
+    from lora_trainer.base_models import load_tokenizer, resolve_base_model
     from lora_trainer.encode import encode
     from lora_trainer.train import train
 
-    tokenizer = load_tokenizer(work.base)
+    base = work.base if work.base.path.exists() else resolve_base_model(work.base.source)
+    if base.revision != work.base.revision:
+        raise BaseModelError("error.processes.base", source=base.source)
+    tokenizer = load_tokenizer(base)
     rows, val = (encode(d, work.chat_format, tokenizer, work.plan.max_length)[0] for d in (work.train, work.val))
-    initial = work.initial_adapter
-    train(work.base, tokenizer, rows, val, work.plan, work.folder, stop=stop, resume=True, initial_adapter=initial)
+    with TemporaryDirectory(prefix="training-along-", ignore_cleanup_errors=True) as folder:
+        train(base, tokenizer, rows, val, work.plan, Path(folder), stop=stop, resume=True)
+
+
+def _connect() -> None:
+    if are_several():
+        from accelerate import PartialState
+
+        from lora_trainer.hardware import detect
+
+        PartialState(cpu=detect().device == "cpu", timeout=PATIENCE)
 
 
 def _broadcast(work: Work | None) -> Work | None:
-    from accelerate import PartialState
-    from accelerate.utils import broadcast_object_list
-
-    from lora_trainer.hardware import detect
-
-    PartialState(cpu=detect().device == "cpu")
+    """What the first process gives, in all of them."""
     box = [work]
-    broadcast_object_list(box, from_process=0)
+    if are_several():
+        from accelerate.utils import broadcast_object_list
+
+        broadcast_object_list(box, from_process=0)
     return box[0]
 
 

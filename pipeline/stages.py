@@ -20,7 +20,7 @@ from pipeline.beginnings import Beginning, beginning_of, find_beginning, first_a
 from pipeline.history import Run, now
 from pipeline.job import Job, identity, library_versions
 from pipeline.preflight import OLLAMA_QUANTIZES, Prepared, ollama_blob
-from pipeline.processes import Work, announce
+from pipeline.processes import Work, together
 
 WRITTEN_HERE = ("f32", "f16", "bf16", "q8_0")
 """File types that the export writes itself; K-quants are made of f16."""
@@ -128,21 +128,19 @@ def _train(job: Job, prepared: Prepared | None, run: Run, listener: Listener, st
     assert prepared is not None
     _take_beginning(job, prepared, run, listener)
     initial = _initial_adapter(job, run)
-    folder = run.folder.absolute()
-    dialogues = job.dataset.train, job.dataset.val
-    announce(Work(prepared.base, prepared.chat_format, *dialogues, run.plan, folder, initial))
-    result = train(
-        prepared.base,
-        prepared.tokenizer,
-        prepared.train_rows,
-        prepared.val_rows,
-        run.plan,
-        run.folder,
-        listener=listener,
-        stop=stop,
-        resume=True,
-        initial_adapter=initial,
-    )
+    with together(Work(prepared.base, prepared.chat_format, job.dataset.train, job.dataset.val, run.plan)):
+        result = train(
+            prepared.base,
+            prepared.tokenizer,
+            prepared.train_rows,
+            prepared.val_rows,
+            run.plan,
+            run.folder,
+            listener=listener,
+            stop=stop,
+            resume=True,
+            initial_adapter=initial,
+        )
     if result.interrupted:
         raise Interrupted("error.interrupted", name=job.name)
     training = {

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from lora_trainer.base_models import BaseModel, resolve_base_model
+from lora_trainer.errors import UsageError
 from lora_trainer.hardware import Hardware, MemoryUse, detect, fit_memory, training_memory_needed
 from lora_trainer.plan import TrainPlan
+from lora_trainer.sharding import check_version
 from tests.tiny import make_tiny
 
 GPU = Hardware("cuda", "bfloat16", "test", 8 << 30, 8 << 30)
@@ -60,7 +64,33 @@ def test_bfloat16_is_for_cards_that_compute_it(
     import torch
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (5, 8))
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Test GPU")
-    assert detect() == Hardware("cuda", dtype, "Test GPU", 8, 5)  # type: ignore[arg-type]
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (5 + device, 8))
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"Test GPU {device}")
+    assert detect() == Hardware("cuda", dtype, "Test GPU 0", 8, 5)  # type: ignore[arg-type]
+    # one of several processes has a card of its own
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert detect() == Hardware("cuda", dtype, "Test GPU 1", 8, 6)  # type: ignore[arg-type]
+
+
+def test_a_base_model_that_is_split_fits_where_a_whole_one_does_not(tmp_path: Path) -> None:
+    base = replace(resolve_base_model(str(make_tiny(tmp_path))), parameters=32_000_000_000)
+    config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
+    deep = {**config, "num_hidden_layers": 64, "layer_types": ["full_attention"] * 64}
+    (tmp_path / "config.json").write_text(json.dumps(deep), encoding="utf-8")
+    assert training_memory_needed(base, TrainPlan(), GPU) > 64e9
+    # a quarter of the weights, and two layers gathered
+    assert 18e9 < training_memory_needed(base, TrainPlan(), replace(GPU, shards=4)) < 20e9
+
+
+def test_only_version_2_of_fsdp_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FSDP_VERSION", "1")
+    check_version()
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UsageError, match=r"fsdp\.version"):
+        check_version()
+    monkeypatch.setenv("FSDP_VERSION", "2")
+    check_version()
+    assert detect().shards == 2

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-import random
-import sys
 
 import pytest
 import requests
 
 from ollama_export.client import OllamaClient
+from tests.launcher import DDP, launcher
 from tests.program import Program
 
 
@@ -155,16 +154,12 @@ def test_a_template_of_the_bases_own_is_kept_when_asked_for(program, ollama):
 
 def test_two_processes_speak_with_one_voice_and_make_one_model(tmp_path):
     program = Program(tmp_path)
-    program.environment["MASTER_PORT"] = str(random.randint(20000, 60000))
     alone = program.run("--no_register", "--ollama_name", "alone")
-    # Without GPUs too, this is how accelerate is asked for several processes.
-    launcher = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
-    launcher += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
-    told = program.run("--no_register", "--ollama_name", "together", launcher=launcher)
+    told = program.run("--no_register", "--ollama_name", "together", launcher=launcher(*DDP))
     assert told["status"] == "done" and told["shown"].count("step 6/6") == 1
     assert told["loss"] == pytest.approx(alone["loss"], rel=1e-4)
     assert [run.number for run in program.history.runs("together")] == [1]
     # What ends before any training ends in all of them.
     # (Whatever our exit code, the launcher's is 1.)
-    refused = program.run("--no_register", "--ollama_name", "together", expect=1, launcher=launcher)
+    refused = program.run("--no_register", "--ollama_name", "together", expect=1, launcher=launcher(*DDP))
     assert refused["exit_code"] == 2 and "--on_exists" in refused["error"]["message"]

@@ -327,24 +327,3 @@ def test_bfloat16_keeps_the_adapter_in_float32(parts: Any, tmp_path: Path) -> No
     tensors = load_file(result.adapter / "adapter_model.safetensors")
     assert {tensor.dtype for tensor in tensors.values()} == {torch.float32}
     assert result.dtype == "bfloat16" and result.losses[-1][1] < result.losses[0][1] - 1
-
-
-def test_two_processes_give_the_losses_of_one_and_one_adapter(model: Path, parts: Any, tmp_path: Path) -> None:
-    plan = replace(PLAN, lora_dropout=0.0)
-    alone = train(*parts, plan, tmp_path / "alone", hardware=CPU)
-    # on a machine without GPUs too, this is how accelerate is asked for several processes
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
-    launch += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
-    script = ["-m", "tests.train_tiny", str(model), str(tmp_path / "run"), json.dumps(plan.to_json())]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MASTER_PORT": str(random.randint(20000, 60000))}
-    subprocess.run([*launch, *script, str(tmp_path / "out")], cwd=ROOT, env=environment, check=True)
-    told = [json.loads((tmp_path / f"out.{rank}").read_text(encoding="utf-8")) for rank in (0, 1)]
-    for process in told:
-        assert [loss for _, loss in process["result"]["losses"]] == pytest.approx(
-            [loss for _, loss in alone.losses], rel=1e-4
-        )
-        assert [loss for _, loss in process["result"]["val_losses"]] == pytest.approx(
-            [loss for _, loss in alone.val_losses], rel=1e-4
-        )
-    assert told[0]["events"].count("StepDone") == 10 and told[1]["events"] == []
-    assert [path.name for path in (tmp_path / "run").iterdir()].count("adapter") == 1

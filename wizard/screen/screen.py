@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lora_trainer.errors import UserError
+from lora_trainer.errors import BaseModelError, ResourceError, UserError
 from lora_trainer.events import (
     Check,
     CheckpointSaved,
@@ -264,6 +264,9 @@ class Screen:
 
     def error(self, error: UserError) -> None:
         """What happened, why and what to do next; what was found in the data before it."""
+        if isinstance(error, BaseModelError | ResourceError):
+            # what one of several processes alone can run into ends them all, so it must be seen
+            self.console.quiet = False
         self.settle()
         self.findings(error.values.get("findings", ()))
         first, _, rest = t(error.key, **error.values).partition("\n")
