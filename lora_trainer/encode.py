@@ -11,8 +11,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from itertools import chain
+from mmap import ACCESS_READ, mmap
 from operator import iadd
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, overload
 
 from lora_trainer.chat_format import ChatFormat
@@ -53,7 +55,7 @@ class EncodedDialogue:
 
 
 class EncodedDialogues(Sequence[EncodedDialogue]):
-    """All encoded dialogues, held in Arrow memory by `datasets` (some 4 bytes a token), made when asked for."""
+    """All encoded dialogues, in a file mapped by `datasets` (some 4 bytes a token) and made when asked for."""
 
     def __init__(self, rows: Any) -> None:
         self._rows = rows
@@ -131,20 +133,25 @@ def _table(chunks: Iterator[Iterator[list[_Pair]]]) -> Any:
 
     ids = pyarrow.list_(pyarrow.list_(pyarrow.int32()))
     schema = pyarrow.schema([("prompts", ids), ("answers", ids)])
-    batches = []
-    for chunk in chunks:
-        dialogues = array("i", [0])
-        columns = [(array("i"), array("i", [0])) for _ in schema]  # token ids, and where each sequence's end
-        for sequences in chunk:
-            for pair in sequences:
-                for part, (values, ends) in zip(pair, columns, strict=True):
-                    values += part
-                    ends.append(len(values))
-            dialogues.append(dialogues[-1] + len(sequences))
-        made = pyarrow.ListArray.from_arrays
-        turns = [made(flat(ends), flat(values)) for values, ends in columns]
-        batches.append(pyarrow.RecordBatch.from_arrays([made(flat(dialogues), turn) for turn in turns], schema=schema))
-    return datasets.Dataset(pyarrow.Table.from_batches(batches, schema=schema))
+    made = pyarrow.ListArray.from_arrays
+    # a file without a name: the system takes its pages back when memory is short, and the file itself at the end
+    with TemporaryFile() as file:
+        with pyarrow.ipc.new_file(file, schema) as writer:
+            for chunk in chunks:
+                dialogues = array("i", [0])
+                columns = [(array("i"), array("i", [0])) for _ in schema]  # token ids, and where each sequence's end
+                for sequences in chunk:
+                    for pair in sequences:
+                        for part, (values, ends) in zip(pair, columns, strict=True):
+                            values += part
+                            ends.append(len(values))
+                    dialogues.append(dialogues[-1] + len(sequences))
+                turns = [made(flat(dialogues), made(flat(ends), flat(values))) for values, ends in columns]
+                writer.write_batch(pyarrow.RecordBatch.from_arrays(turns, schema=schema))
+        file.flush()
+        mapped = mmap(file.fileno(), 0, access=ACCESS_READ)
+    # left to itself, datasets makes a fingerprint of a pickled copy of all of it
+    return datasets.Dataset(pyarrow.ipc.open_file(pyarrow.py_buffer(mapped)).read_all(), fingerprint="encoded")
 
 
 def _fault(dialogue: Dialogue, sequences: list[_Pair], fmt: ChatFormat, max_length: int) -> Finding | None:
