@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +32,18 @@ class LlamaServer:
         asked = {"gguf": str(gguf), "adapters": [str(path) for path in adapters], "parameters": parameters}
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "ollama_export.llama_server", json.dumps(asked)],
+            [sys.executable, "-P", "-m", "ollama_export.llama_server"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._said,
+            bufsize=0,
             env=environment,
         )
         try:
-            assert self._process.stdout
+            assert self._process.stdin and self._process.stdout
+            # no argument: Windows has little room for a chat template there
+            with suppress(OSError):  # where it died at once, the answer is missing
+                self._process.stdin.write(json.dumps(asked).encode() + b"\n")
             address = self._process.stdout.readline().decode().strip()
             if not address:
                 self._process.wait()
@@ -65,6 +70,7 @@ class LlamaServer:
 
 def _serve(gguf: str, adapters: list[str], parameters: dict[str, Any]) -> None:
     import time
+    import traceback
 
     import xllamacpp
 
@@ -86,8 +92,9 @@ def _serve(gguf: str, adapters: list[str], parameters: dict[str, Any]) -> None:
     try:
         server = xllamacpp.Server(params)
     except Exception:
+        traceback.print_exc()
         time.sleep(1)  # llama.cpp writes its log in a thread of its own
-        raise
+        os._exit(1)
     out.write(server.listening_address + "\n")
     out.flush()
     sys.stdin.buffer.read()
@@ -103,4 +110,4 @@ def _adapter(path: str) -> Any:
 
 
 if __name__ == "__main__":
-    _serve(**json.loads(sys.argv[1]))
+    _serve(**json.loads(sys.stdin.buffer.readline()))
