@@ -261,8 +261,7 @@ action() { # number or word, arguments…: never returns
       # One process for each core, and one thread for each process: threads that wait for a busy core spin, and a
       # training takes several times as long.
       export OMP_NUM_THREADS=1
-      # Once in some ten thousand closings, llama.cpp never ends: such a test is broken off and begun again.
-      exec "$venv_python" -m pytest -n auto --dist loadfile --timeout 400 --reruns 1
+      exec "$venv_python" -m pytest -n auto --dist loadfile --timeout 400
       ;;
   esac
 }

@@ -15,7 +15,7 @@ from lora_trainer.chat_format import ChatFormat, find_chat_format
 from lora_trainer.errors import BaseModelError
 from lora_trainer.events import Listener, ignore
 from lora_trainer.four_bits import keep_gradients, quantization
-from lora_trainer.gguf_header import read_gguf_header
+from lora_trainer.gguf_header import quicken_reader, read_gguf_header
 from lora_trainer.model_folder import check_config, check_folder
 
 _HUB_ID = re.compile(r"[\w.-]{1,96}(/[\w.-]{1,96})?", re.ASCII)
@@ -113,6 +113,7 @@ def _config(base: BaseModel) -> Any:
     silence_libraries()
     if base.kind == "folder":
         return AutoConfig.from_pretrained(base.path, local_files_only=True, trust_remote_code=False)
+    quicken_reader()
     config = AutoConfig.from_pretrained(base.path.parent, gguf_file=base.path.name, local_files_only=True)
     if config.model_type == "mistral" and base.architecture == "llama":
         # told apart by its name there, whose tensors it then doesn't find; to llama.cpp it is a Llama

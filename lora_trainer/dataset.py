@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,7 +27,7 @@ _LISTED = 5
 """Line numbers and groups that a note names before it ends in an ellipsis."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Dialogue:
     """One conversation: perhaps a system prompt, then user and assistant in turns, the assistant last."""
 
@@ -169,6 +171,11 @@ class _Reader:
         self.system = system
         self.findings: list[Finding] = []
         self.files: dict[str, dict[str, Any]] = {}
+        self._systems: dict[str, Message] = {}
+
+    def shared(self, message: Message) -> Message:
+        """The same message; a system prompt is held once, however many dialogues have it."""
+        return self._systems.setdefault(message["content"], message) if message["role"] == "system" else message
 
     def add(self, kind: Literal["fault", "note"], path: Path, line: int, key: str, **values: Any) -> None:
         self.findings.append(Finding(kind, str(path), line, key, values))
@@ -189,11 +196,11 @@ class _Reader:
             self.add("note", path, 0, "data.note.bom")
         if windows := data.count(b"\r\n"):
             self.add("note", path, 0, "data.note.crlf", count=windows)
-        dialogues = []
-        for number, raw in enumerate(data.split(b"\n"), 1):
+        dialogues, name = [], str(path)
+        for number, raw in enumerate(BytesIO(data), 1):
             try:
                 # A BOM in the middle comes of files joined together.
-                line = raw.decode("utf-8").lstrip("\ufeff")
+                line = raw.decode("utf-8").removesuffix("\n").lstrip("\ufeff")
             except UnicodeDecodeError as error:
                 self.add(
                     "fault", path, number, "data.fault.utf8", byte=f"0x{raw[error.start]:02X}", column=error.start + 1
@@ -212,8 +219,11 @@ class _Reader:
             for key, found in row.faults.items():
                 self.add("fault", path, number, key, **found)
             if not row.faults:
-                style, category = (v if isinstance(v := values.get(k), str) else None for k in ("style", "category"))
-                dialogues.append(Dialogue(tuple(row.messages), str(path), number, style, category))
+                style, category = (
+                    sys.intern(v) if isinstance(v := values.get(k), str) else None for k in ("style", "category")
+                )
+                messages = tuple(self.shared(message) for message in row.messages)
+                dialogues.append(Dialogue(messages, name, number, style, category))
         return dialogues
 
     def with_system(self, dialogues: list[Dialogue], path: Path, no_system: bool) -> list[Dialogue]:
@@ -226,7 +236,7 @@ class _Reader:
                 dialogue = replace(dialogue, messages=dialogue.messages[1:])
             elif self.system is not None and dialogue.system is None:
                 counts["system_added"] += 1
-                first = {"role": "system", "content": self.system}
+                first = self.shared({"role": "system", "content": self.system})
                 dialogue = replace(dialogue, messages=(first, *dialogue.messages))
             elif dialogue.system != self.system and not no_system:
                 counts["system_differs"] += 1

@@ -20,6 +20,7 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "UTF-16", "utf-16"),
     (codecs.BOM_UTF16_BE, "UTF-16", "utf-16"),
 )
+_PIECE = 1 << 20
 _DATA_SUFFIXES = (".json", ".jsonl", ".ndjson", ".txt", ".csv")
 
 Fault = tuple[int, str, dict[str, Any]]
@@ -123,8 +124,11 @@ def _names(path: Path) -> tuple[str, str, str]:
 
 
 def _is(data: bytes, codec: str) -> bool:
+    decoder = codecs.getincrementaldecoder(codec)()
     try:
-        data.decode(codec)
+        # piece by piece: as one text, a file with one emoji in it takes several times its size
+        for start in range(0, len(data), _PIECE):
+            decoder.decode(data[start : start + _PIECE], final=start + _PIECE >= len(data))
     except UnicodeDecodeError:
         return False
     return True

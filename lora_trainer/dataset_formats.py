@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,8 @@ CONTENT_KEYS = {"role": "content", "from": "value"}
 JSON_TYPES = {dict: "object", list: "array", str: "string", bool: "boolean", type(None): "null"}
 # All that str.strip() takes, and the zero-width characters that editors and web pages leave at the ends.
 _ENDS = "".join(chr(c) for c in range(0x3001) if chr(c).isspace()) + "\u200b\u2060\ufeff"
+# NUL ends a C string in llama.cpp, and half a surrogate pair can't be written as UTF-8.
+_BAD = re.compile("[\0\ud800-\udfff]")
 
 
 @dataclass
@@ -192,9 +195,8 @@ def _text(row: Row, turn: Turn) -> str:
         return ""
     if not (text := trim(content)):
         row.fault("empty", where=turn.where)
-    # NUL ends a C string in llama.cpp, and half a surrogate pair can't be written as UTF-8.
-    if bad := next((c for c in text if c == "\0" or "\ud800" <= c <= "\udfff"), ""):
-        row.fault("bad_character", where=turn.where, character=f"U+{ord(bad):04X}")
+    if bad := _BAD.search(text):
+        row.fault("bad_character", where=turn.where, character=f"U+{ord(bad[0]):04X}")
     return text
 
 

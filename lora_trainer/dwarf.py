@@ -9,6 +9,7 @@ from typing import Any
 
 from lora_trainer.base_models import BaseModel, load_config, resolve_base_model, silence_libraries
 from lora_trainer.errors import BaseModelError
+from lora_trainer.gguf_header import quicken_reader
 
 HIDDEN, HEAD, HEADS, MLP = 64, 32, 2, 128
 _TOKENIZER_FILES = ("tokenizer*", "vocab*", "merges.txt", "*.jinja", "special_tokens_map.json", "added_tokens.json",
@@ -90,6 +91,7 @@ def _gguf_dwarf(base: BaseModel, out: Path) -> BaseModel | None:
     import gguf
     import numpy
 
+    quicken_reader()
     reader = gguf.GGUFReader(base.path)
     arch = base.architecture
 

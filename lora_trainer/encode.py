@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+import re
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from itertools import chain
+from mmap import ACCESS_READ, mmap
+from operator import iadd
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, overload
 
 from lora_trainer.chat_format import ChatFormat
@@ -16,6 +24,9 @@ from lora_trainer.errors import BaseModelError
 _CHUNK = 1000
 """Dialogues tokenised at a time; bounds the memory that texts and lists of ids take."""
 _VERSION = 1
+
+_Pair = tuple["array[int]", "array[int]"]
+"""Token ids of a sequence's prompt and of its answer."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +55,7 @@ class EncodedDialogue:
 
 
 class EncodedDialogues(Sequence[EncodedDialogue]):
-    """All encoded dialogues, held in Arrow memory by `datasets` (some 4 bytes a token), made when asked for."""
+    """All encoded dialogues, in a file mapped by `datasets` (some 4 bytes a token) and made when asked for."""
 
     def __init__(self, rows: Any) -> None:
         self._rows = rows
@@ -96,18 +107,15 @@ def encode(
     encoder = _Encoder(fmt, tokenizer, end[0])
     findings = []
 
-    def rows() -> Iterator[dict[str, Any]]:
-        for start in range(0, len(dialogues), _CHUNK):
-            chunk = dialogues[start : start + _CHUNK]
-            for dialogue, sequences in zip(chunk, encoder.encode(chunk), strict=True):
-                fault = _fault(dialogue, sequences, fmt, max_length)
-                if fault:
-                    findings.append(fault)
-                else:
-                    prompts, answers = zip(*((s.prompt_ids, s.answer_ids) for s in sequences), strict=True)
-                    yield {"prompts": prompts, "answers": answers}
+    def fitting(chunk: Sequence[Dialogue]) -> Iterator[list[_Pair]]:
+        for dialogue, sequences in zip(chunk, encoder.encode(chunk), strict=True):
+            fault = _fault(dialogue, sequences, fmt, max_length)
+            if fault:
+                findings.append(fault)
+            else:
+                yield sequences
 
-    table = _table(rows())
+    table = _table(fitting(dialogues[start : start + _CHUNK]) for start in range(0, len(dialogues), _CHUNK))
     if kept and len(table):
         table.save_to_disk(str(kept))
         # written last: where it stands, the rest is whole
@@ -116,24 +124,38 @@ def encode(
     return EncodedDialogues(table), findings
 
 
-def _table(rows: Iterator[dict[str, Any]]) -> Any:
+def _table(chunks: Iterator[Iterator[list[_Pair]]]) -> Any:
     import datasets
     import pyarrow  # type: ignore[import-untyped, unused-ignore]
 
+    def flat(numbers: array[int]) -> Any:
+        return pyarrow.Array.from_buffers(pyarrow.int32(), len(numbers), [None, pyarrow.py_buffer(numbers)])
+
     ids = pyarrow.list_(pyarrow.list_(pyarrow.int32()))
     schema = pyarrow.schema([("prompts", ids), ("answers", ids)])
-    batches, batch = [], []
-    for row in rows:
-        batch.append(row)
-        if len(batch) == _CHUNK:
-            batches.append(pyarrow.RecordBatch.from_pylist(batch, schema=schema))
-            batch = []
-    batches.append(pyarrow.RecordBatch.from_pylist(batch, schema=schema))
-    return datasets.Dataset(pyarrow.Table.from_batches(batches, schema=schema))
+    made = pyarrow.ListArray.from_arrays
+    # a file without a name: the system takes its pages back when memory is short, and the file itself at the end
+    with TemporaryFile() as file:
+        with pyarrow.ipc.new_file(file, schema) as writer:
+            for chunk in chunks:
+                dialogues = array("i", [0])
+                columns = [(array("i"), array("i", [0])) for _ in schema]  # token ids, and where each sequence's end
+                for sequences in chunk:
+                    for pair in sequences:
+                        for part, (values, ends) in zip(pair, columns, strict=True):
+                            values += part
+                            ends.append(len(values))
+                    dialogues.append(dialogues[-1] + len(sequences))
+                turns = [made(flat(dialogues), made(flat(ends), flat(values))) for values, ends in columns]
+                writer.write_batch(pyarrow.RecordBatch.from_arrays(turns, schema=schema))
+        file.flush()
+        mapped = mmap(file.fileno(), 0, access=ACCESS_READ)
+    # left to itself, datasets makes a fingerprint of a pickled copy of all of it
+    return datasets.Dataset(pyarrow.ipc.open_file(pyarrow.py_buffer(mapped)).read_all(), fingerprint="encoded")
 
 
-def _fault(dialogue: Dialogue, sequences: list[EncodedSequence], fmt: ChatFormat, max_length: int) -> Finding | None:
-    tokens = max(map(len, sequences))
+def _fault(dialogue: Dialogue, sequences: list[_Pair], fmt: ChatFormat, max_length: int) -> Finding | None:
+    tokens = max(len(prompt) + len(answer) for prompt, answer in sequences)
     if tokens > max_length:
         length = {"tokens": tokens, "max_length": max_length}
         return Finding("fault", dialogue.file, dialogue.line, "data.fault.too_long", length)
@@ -144,38 +166,65 @@ def _fault(dialogue: Dialogue, sequences: list[EncodedSequence], fmt: ChatFormat
 
 class _Encoder:
     def __init__(self, fmt: ChatFormat, tokenizer: Any, end_id: int) -> None:
-        self.fmt, self.tokenizer, self.end_id = fmt, tokenizer, end_id
-        self.bos = [tokenizer.bos_token_id] if fmt.tokenizer_adds_bos else []
+        self.fmt, self.tokenizer, self.end = fmt, tokenizer, array("i", [end_id])
+        self.bos = array("i", [tokenizer.bos_token_id] if fmt.tokenizer_adds_bos else [])
+        self.cuts = _cuts(fmt, tokenizer)
+        self.known: dict[str, array[int]] = {}
         # A tokenizer that puts a space before every text would put one before the answer too; where the model
         # itself would not write it, the answer is tokenised behind the generation prompt.
-        behind = self._ids([fmt.generation_prompt, fmt.generation_prompt + "a", "a"])
+        behind = list(self._ids([fmt.generation_prompt, fmt.generation_prompt + "a", "a"]))
         differs = behind[1] != behind[0] + behind[2] and behind[1][: len(behind[0])] == behind[0]
         self.lead, self.lead_tokens = (fmt.generation_prompt, len(behind[0])) if differs else ("", 0)
 
-    def encode(self, dialogues: Sequence[Dialogue]) -> Iterator[list[EncodedSequence]]:
+    def encode(self, dialogues: Sequence[Dialogue]) -> Iterator[list[_Pair]]:
         """The sequences of each dialogue."""
         turns = [
             [i for i, message in enumerate(dialogue.messages) if message["role"] == "assistant"]
             for dialogue in dialogues
         ]
-        prompts = [
-            self.fmt.render(dialogue.messages[:i]) for dialogue, at in zip(dialogues, turns, strict=True) for i in at
-        ]
-        answers = [
-            self.lead + dialogue.messages[i]["content"]
+        texts = [
+            text
             for dialogue, at in zip(dialogues, turns, strict=True)
             for i in at
+            for text in (self.fmt.render(dialogue.messages[:i]), self.lead + dialogue.messages[i]["content"])
         ]
-        prompt_ids, answer_ids = iter(self._ids(prompts)), iter(self._ids(answers))
+        ids = self._ids(texts)
         for at in turns:
-            yield [
-                EncodedSequence(self.bos + next(prompt_ids), [*next(answer_ids)[self.lead_tokens :], self.end_id])
-                for _ in at
-            ]
+            yield [(self.bos + next(ids), next(ids)[self.lead_tokens :] + self.end) for _ in at]
 
-    def _ids(self, texts: list[str]) -> list[list[int]]:
-        ids: list[list[int]] = self.tokenizer(texts, add_special_tokens=False, return_attention_mask=False).input_ids
-        return ids
+    def _ids(self, texts: list[str]) -> Iterator[array[int]]:
+        """The token ids of each text. Parts that occur more than once are tokenised once."""
+        pieces = [[piece for piece in self.cuts.split(text) if piece] for text in texts]
+        counts = Counter(chain.from_iterable(pieces))
+        new = [piece for piece in counts if piece not in self.known]
+        found = self.tokenizer(new, add_special_tokens=False, return_attention_mask=False).input_ids if new else []
+        ids = self.known | {piece: array("i", some) for piece, some in zip(new, found, strict=True)}
+        # what all dialogues share (a system prompt) is kept for the next ones, what one of them says is not
+        self.known = {piece: ids[piece] for piece, count in counts.items() if count > 1 or piece in self.known}
+        return (reduce(iadd, map(ids.__getitem__, parts), array("i")) for parts in pieces)
+
+
+def _cuts(fmt: ChatFormat, tokenizer: Any) -> re.Pattern[str]:
+    """Matches before every special token of the format that a text can be cut before without a change to its ids.
+
+    A tokenizer finds such tokens first, in the text as it is, and looks at what stands between them piece by piece
+    (https://docs.rs/tokenizers, AddedVocabulary). So a text may be cut before one that takes no white space from its
+    left, asks for no word boundary, and whose beginning is never taken for a part of another one.
+    """
+    added = {str(token): token for token in tokenizer.added_tokens_decoder.values()}
+    written = "".join(part for part in fmt.to_json().values() if isinstance(part, str))
+    safe = [
+        text
+        for text, token in added.items()
+        if text in written and not (token.normalized or token.lstrip or token.single_word or _is_met(text, added))
+    ]
+    return re.compile("|".join(f"(?={re.escape(text)})" for text in safe) or "(?!)")
+
+
+def _is_met(text: str, others: Iterable[str]) -> bool:
+    """Whether an occurrence of another text can hold the beginning of this one, not at its own beginning."""
+    beginnings = [text[:length] for length in range(1, len(text))]
+    return any(text in other[1:] or other[1:].endswith(tuple(beginnings)) for other in others)
 
 
 def _key(dialogues: Sequence[Dialogue], fmt: ChatFormat, tokenizer: Any, max_length: int) -> str:

@@ -44,6 +44,10 @@ _RECENT = 20
 """Steps over which the speed is averaged."""
 
 
+_EVALUATED = 512
+"""Validation dialogues whose token ids are in memory at a time."""
+
+
 class _Steps(Dataset[dict[str, Any]]):
     """Item i: the dialogues of optimizer step i."""
 
@@ -244,18 +248,19 @@ class StepTrainer(Trainer):
         self.control.should_evaluate = False
         if not self.val_rows:
             return {}
-        sequences = [s for dialogue in self.val_rows for s in dialogue.sequences]
-        batches = self._batches(self._share(sequences))
         total = torch.zeros(
             (), device=self.args.device, dtype=torch.float64 if self.args.device.type != "mps" else None
         )
         self.model.eval()
-        with torch.no_grad():
-            for number, batch in enumerate(self._as_many_as_others(batches, sequences)):
-                nll = self._nll(self.model, batch)
-                total += nll if number < len(batches) else 0.0
+        for start in range(0, len(self.val_rows), _EVALUATED):
+            sequences = [s for dialogue in self.val_rows[start : start + _EVALUATED] for s in dialogue.sequences]
+            batches = self._batches(self._share(sequences))
+            with torch.no_grad():
+                for number, batch in enumerate(self._as_many_as_others(batches, sequences)):
+                    nll = self._nll(self.model, batch)
+                    total += nll if number < len(batches) else 0.0
         self._sum_over_processes(total)
-        loss = total.item() / sum(len(sequence.answer_ids) for sequence in sequences)
+        loss = total.item() / self.val_rows.counts()[1]
         step = self.state.global_step
         self.state.log_history.append({"step": step, "eval_loss": loss})
         best = best_step(self.state.log_history) == step and step > 0

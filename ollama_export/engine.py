@@ -1,11 +1,9 @@
-"""llama.cpp in this process: loads a GGUF, answers, and shows what it makes of a prompt."""
+"""llama.cpp with a GGUF loaded: answers, and shows what it makes of a prompt."""
 
 from __future__ import annotations
 
 import math
 import os
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -15,20 +13,7 @@ from typing import Any, Self
 
 from lora_trainer.errors import ConversionError
 from ollama_export.gguf_format import read_head
-
-SILENT = -1
-"""Below every level at which llama.cpp's server writes to stderr."""
-
-LOAD_ALOUD = """
-import sys, time, xllamacpp
-params = xllamacpp.CommonParams()
-params.model.path, params.n_ctx, params.fit_params, params.warmup = sys.argv[1], 256, False, False
-try:
-    xllamacpp.Server(params)
-except Exception:
-    time.sleep(1)  # llama.cpp writes its log in a thread of its own
-    raise
-"""
+from ollama_export.llama_server import LlamaServer
 
 
 def is_installed() -> bool:
@@ -48,35 +33,30 @@ class Completion:
 
 
 class Engine:
-    """A loaded GGUF; a context manager, `close` gives the memory back. Raises ConversionError when it doesn't load.
-
-    xllamacpp runs llama.cpp's server within this process, on a port of the loopback interface that the system chooses.
-    """
+    """A loaded GGUF; a context manager, `close` gives the memory back. Raises ConversionError when it doesn't load."""
 
     def __init__(self, gguf: Path, *, context: int = 2048, threads: int | None = None) -> None:
         import requests
-        import xllamacpp
 
         head = read_head(gguf)
         self.vocabulary = len(head.get("tokenizer.ggml.tokens", []))
-        params = xllamacpp.CommonParams()
-        params.model.path = str(gguf)
-        params.n_ctx = context
-        params.n_parallel = 1
-        params.cpuparams.n_threads = threads or max(1, (os.cpu_count() or 2) // 2)
-        params.verbosity = SILENT
-        params.fit_params = False
-        params.warmup = False
-        params.cache_ram_mib = 0
-        # attention in half precision would hide how exactly the GGUF keeps the trained weights
-        params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
-        params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
-        params.ui = False
+        parameters: dict[str, Any] = {
+            "n_ctx": context,
+            "n_parallel": 1,
+            "cpuparams.n_threads": threads or max(1, (os.cpu_count() or 2) // 2),
+            "fit_params": False,
+            "warmup": False,
+            "cache_ram_mib": 0,
+            # attention in half precision would hide how exactly the GGUF keeps the trained weights
+            "flash_attn_type": "LLAMA_FLASH_ATTN_TYPE_DISABLED",
+            "cache_type_k": "GGML_TYPE_F32",
+            "cache_type_v": "GGML_TYPE_F32",
+            "ui": False,
+        }
         try:
-            self._server: Any = xllamacpp.Server(params)
-        except Exception as error:  # whatever the binding raises, it did not load
-            raise ConversionError("error.engine.load", path=str(gguf), reason=_reason(gguf)) from error
-        self._address: str = self._server.listening_address
+            self._server = LlamaServer(gguf, **parameters)
+        except RuntimeError as error:
+            raise ConversionError("error.engine.load", path=str(gguf), reason=str(error)) from error
         self._session = requests.Session()
         self._session.trust_env = False  # no proxy between us and ourselves
 
@@ -91,7 +71,7 @@ class Engine:
     def close(self) -> None:
         """Unload the model."""
         self._session.close()
-        self._server = None
+        self._server.close()
 
     def tokenize(self, text: str, add_special: bool, parse_special: bool = True) -> list[int]:
         """Token ids of `text`; `add_special` adds BOS as the tokenizer does, `parse_special` reads special tokens."""
@@ -164,17 +144,14 @@ class Engine:
         return found
 
     def _post(self, path: str, asked: dict[str, Any]) -> dict[str, Any]:
-        response = self._session.post(self._address + path, json=asked)
+        import requests
+
+        try:
+            response = self._session.post(self._server.address + path, json=asked)
+        except requests.ConnectionError as error:
+            raise ConversionError("error.engine.refused", reason=self._server.last_words()) from error
         answer = response.json()
         if response.status_code != 200:
             reason = answer.get("error", {}).get("message", response.text)
             raise ConversionError("error.engine.refused", reason=reason)
         return dict(answer)
-
-
-def _reason(gguf: Path) -> str:
-    """Why `gguf` doesn't load: llama.cpp says it on stderr only, so another process tries it once more."""
-    asked = [sys.executable, "-P", "-c", LOAD_ALOUD, str(gguf)]
-    said = subprocess.run(asked, capture_output=True, check=False).stderr.decode("utf-8", "replace")
-    lines = [line.strip() for line in said.splitlines() if "error" in line.lower()]
-    return lines[0] if lines else said.strip()[-300:]

@@ -17,7 +17,7 @@ from lora_trainer.errors import BaseModelError, ConversionError, ResourceError, 
 from lora_trainer.events import Check, Listener, Note
 from ollama_export.proof import Proof
 from ollama_export.template import gguf_chat_template, ollama_template
-from pipeline.job import Job
+from pipeline.job import Job, library_versions
 from pipeline.proofs import check_tokens, choose_proofs
 
 if TYPE_CHECKING:
@@ -89,7 +89,10 @@ def check(job: Job, listener: Listener) -> Prepared | None:
         facts["sequences"], facts["supervised"] = train_rows.counts()
     proofs = choose_proofs(job.dataset.train, job.dataset.system, chat_format, tokenizer)
     prepared = Prepared(base, tokenizer, chat_format, train_rows, val_rows, proofs)
-    rehearse(job, prepared, listener)
+    if job.run is not None and job.run.record["versions"] == library_versions():
+        listener(Check("rehearsal_export", "skipped", "check.rehearsed"))
+    else:
+        rehearse(job, prepared, listener)
     return prepared
 
 

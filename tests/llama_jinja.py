@@ -6,26 +6,21 @@ from pathlib import Path
 
 import requests
 
+from ollama_export.llama_server import LlamaServer
+
 
 class LlamaJinja:
     """One llama.cpp server with `chat_template` in place of the GGUF's own; a context manager."""
 
     def __init__(self, gguf: Path, chat_template: str) -> None:
-        import xllamacpp
-
-        parameters = xllamacpp.CommonParams()
-        parameters.model.path = str(gguf)
-        parameters.chat_template = chat_template
-        parameters.use_jinja = True
-        parameters.n_ctx, parameters.n_parallel, parameters.n_gpu_layers = 64, 1, 0
-        parameters.warmup, parameters.verbosity = False, -1
-        self._server = xllamacpp.Server(parameters)
+        small = {"n_ctx": 64, "n_parallel": 1, "n_gpu_layers": 0, "warmup": False}
+        self._server = LlamaServer(gguf, chat_template=chat_template, use_jinja=True, **small)
         self._session = requests.Session()
         self._session.trust_env = False
 
     def render(self, messages: list[dict[str, str]]) -> str:
         """The prompt that llama.cpp makes of the messages."""
-        address = f"{self._server.listening_address}/apply-template"
+        address = f"{self._server.address}/apply-template"
         answer = self._session.post(address, json={"messages": messages}, timeout=60)
         assert answer.ok, answer.text
         return str(answer.json()["prompt"])
@@ -35,4 +30,4 @@ class LlamaJinja:
 
     def __exit__(self, *_: object) -> None:
         self._session.close()
-        del self._server
+        self._server.close()

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lora_trainer import schedule
 from lora_trainer.base_models import resolve_base_model
 from lora_trainer.batching import micro_batches, negative_log_likelihood, share
 from lora_trainer.encode import EncodedSequence
@@ -111,6 +112,14 @@ def test_every_epoch_holds_every_dialogue_once_in_an_order_of_its_own(rows: int,
     ]
     assert all(sorted(epoch) == list(range(rows)) for epoch in epochs)
     assert rows < 8 or epochs[0] != epochs[1] != epochs[2]
+
+
+def test_an_epoch_is_shuffled_once_however_many_steps_it_has() -> None:
+    plan = TrainPlan(batch_size=16, epochs=3)
+    schedule._order.cache_clear()
+    for step in range(plan.total_steps(50_000)):
+        step_dialogues(plan, step, 50_000)
+    assert schedule._order.cache_info().misses == 3
 
 
 def test_the_order_is_the_same_on_every_machine() -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import random
+import re
+import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -10,6 +14,7 @@ import pytest
 from lora_trainer.plan import TrainPlan, steady_steps
 from pipeline.beginnings import find_beginning
 from pipeline.history import History
+from tests.preloaded import Preloaded
 from tests.program import Program, wait_for
 
 
@@ -68,18 +73,36 @@ def test_what_has_changed_is_told_against_the_run_that_is_continued(tmp_path):
     assert find_beginning(history, run, rows=16) == ["lora_rank", "qlora", "seed"]
 
 
-def test_a_kill_at_any_step_and_going_on_is_as_if_there_had_been_none(program):
-    flags = ("--no_register", "--lora_dropout", "0.1", "--epochs", "3")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="twenty starts take several minutes where there is no fork")
+def test_twenty_kills_at_random_steps_and_going_on_are_as_if_there_had_been_none(program):
+    seed = random.SystemRandom().randrange(1 << 32)
+    print(f"seed {seed}")  # noqa: T201 - shown where the test fails
+    chance = random.Random(seed)
+    flags = ("--no_register", "--lora_dropout", "0.1", "--epochs", "4.5")
     whole = adapter(program.run(*flags, "--ollama_name", "whole"))
-    for step in random.Random(0).sample(range(1, 27), 2):
-        name = f"killed{step}"
-        process = program.start(*flags, "--ollama_name", name)
-        wait_for(
-            lambda step=step: f"step {step}/" in program.output() or f"step {step + 1}/" in program.output(), process
-        )
-        process.kill()
-        process.wait()
-        assert adapter(program.run(*flags, "--ollama_name", name)) == whole
+    total, seconds = 40, program.history.newest("whole").record["training"]["seconds"]
+
+    def reached() -> int:
+        return max(map(int, re.findall(rf"step (\d+)/{total}", program.output())), default=0)
+
+    killed = set()
+    with Preloaded(program) as preloaded:
+        for step in sorted(chance.sample(range(1, total - 2), 20)):
+            process = preloaded.start(*flags)
+            while reached() < step:
+                os.kill(process, 0)
+                time.sleep(0.005)
+            # The output speaks of every other step: any moment of both, in a checkpoint's writing too.
+            time.sleep(chance.random() * 2 * seconds / total)
+            os.kill(process, signal.SIGKILL)
+            assert preloaded.wait() == -signal.SIGKILL, program.output()
+            killed.add(reached())
+            assert not program.newest.has_done("train")
+    assert len(killed) > 10
+    told = program.run(*flags)
+    assert adapter(told) == whole
+    assert "done when this run began" in told["shown"]
+    assert program.newest.number == 1
 
 
 def test_each_rung_of_a_ladder_is_the_run_of_that_length_and_the_best_is_published(program, ollama_server):

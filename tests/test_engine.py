@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from lora_trainer.errors import ConversionError
@@ -82,19 +84,42 @@ def test_too_long_a_prompt_is_an_error(engine: Engine) -> None:
     assert caught.value.key == "error.engine.refused"
 
 
-def test_llama_cpp_writes_nothing_and_closing_gives_the_memory_back() -> None:
+def test_llama_cpp_writes_nothing_and_closing_ends_its_process() -> None:
     script = """
 import sys
 from pathlib import Path
 import psutil
 from ollama_export.engine import Engine
-used = []
 for _ in range(3):
     with Engine(Path(sys.argv[1]), context=512) as engine:
         engine.complete("hello", max_tokens=2)
-        loaded = psutil.Process().memory_info().rss
-    used.append(loaded - psutil.Process().memory_info().rss)
-assert min(used) > 50e6, used
+        assert psutil.Process().children()
+    assert not psutil.Process().children()
 """
     done = subprocess.run([sys.executable, "-c", script, str(smollm2())], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_whoever_is_killed_leaves_no_llama_cpp_behind() -> None:
+    script = """
+import sys
+from pathlib import Path
+import psutil
+from ollama_export.engine import Engine
+engine = Engine(Path(sys.argv[1]), context=512)
+print(psutil.Process().children()[0].pid, flush=True)
+psutil.Process().kill()
+"""
+    done = subprocess.run([sys.executable, "-c", script, str(smollm2())], capture_output=True, text=True, check=False)
+    with contextlib.suppress(psutil.NoSuchProcess):
+        psutil.Process(int(done.stdout)).wait(30)
+
+
+def test_a_llama_cpp_that_dies_is_an_error_and_takes_nothing_with_it() -> None:
+    others = set(psutil.Process().children())
+    with Engine(smollm2(), context=512) as engine:
+        (process,) = set(psutil.Process().children()) - others
+        process.kill()
+        with pytest.raises(ConversionError) as caught:
+            engine.complete("hello", max_tokens=2)
+        assert caught.value.key == "error.engine.refused"

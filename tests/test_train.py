@@ -90,6 +90,14 @@ def test_the_validation_loss_at_the_start_is_the_base_models(
     assert uninterrupted[0].val_losses[0] == (0, pytest.approx(total / count, rel=1e-5))
 
 
+def test_many_validation_rows_are_taken_some_at_a_time(
+    parts: Any, uninterrupted: tuple[TrainResult, list[Event]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lora_trainer.step_trainer._EVALUATED", 3)
+    result = train(*parts, replace(PLAN, epochs=0.25), tmp_path, hardware=CPU)
+    assert result.val_losses[0][1] == pytest.approx(uninterrupted[0].val_losses[0][1], rel=1e-5)
+
+
 def test_the_adapter_is_pefts_and_gives_the_reported_loss(
     uninterrupted: tuple[TrainResult, list[Event]], parts: Any
 ) -> None:

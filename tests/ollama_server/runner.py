@@ -1,4 +1,4 @@
-"""llama.cpp with one model loaded: llama-server's own API, in this process, by xllamacpp."""
+"""llama.cpp with one model loaded: llama-server's own API, in a process of its own."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ollama_export.llama_server import LlamaServer
+
 from .errors import ApiError
 from .model import Model
 
@@ -21,28 +23,29 @@ FOREVER = 1e10
 
 class Runner:
     def __init__(self, weights: Path, adapters: list[Path], context: int, *, jinja: bool) -> None:
-        import xllamacpp
-
-        parameters = xllamacpp.CommonParams()
-        parameters.model.path = str(weights)
-        parameters.n_ctx = self.context = context
-        parameters.n_parallel = 1
-        parameters.n_gpu_layers = 0
-        # Two threads on a tiny model mostly wait for each other.
-        parameters.cpuparams.n_threads = 1
-        parameters.warmup, parameters.verbosity = False, -1
-        parameters.fit_params = False
-        parameters.ctx_shift = True
-        parameters.use_jinja = jinja
-        if not jinja:
-            # As Ollama starts llama-server for a Go template: the name stands in for a template that isn't used.
-            parameters.chat_template = "chatml"
-        parameters.lora_adapters = [_adapter(xllamacpp, path) for path in adapters]
+        self.context = context
+        # As Ollama starts llama-server for a Go template: the name stands in for a template that isn't used.
+        template = {} if jinja else {"chat_template": "chatml"}
         try:
-            self._server = xllamacpp.Server(parameters)
+            self._server = LlamaServer(
+                weights,
+                adapters=adapters,
+                **{
+                    "n_ctx": context,
+                    "n_parallel": 1,
+                    "n_gpu_layers": 0,
+                    # Two threads on a tiny model mostly wait for each other.
+                    "cpuparams.n_threads": 1,
+                    "warmup": False,
+                    "fit_params": False,
+                    "ctx_shift": True,
+                    "use_jinja": jinja,
+                    **template,
+                },
+            )
         except RuntimeError as error:
             raise ApiError(f"error loading model {weights}: {error}", 500) from None
-        self.address = self._server.listening_address.removeprefix("http://")
+        self.address = self._server.address.removeprefix("http://")
 
     def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         """Raises ApiError with llama-server's status and text."""
@@ -75,13 +78,7 @@ class Runner:
         return str(self.post("/detokenize", {"tokens": tokens})["content"])
 
     def close(self) -> None:
-        del self._server
-
-
-def _adapter(xllamacpp: Any, path: Path) -> Any:
-    adapter = xllamacpp.CommonAdapterLoraInfo()
-    adapter.path, adapter.scale = str(path), 1.0
-    return adapter
+        self._server.close()
 
 
 @dataclass
