@@ -109,15 +109,22 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 
 def _ours(name: str, base: Any, tokenizer: Any, rows: Any, plan: Any, folder: Path) -> tuple[list[float], list[float]]:
+    import lora_trainer.train as room
     from lora_trainer import step_trainer
-    from lora_trainer.checkpoints import Checkpoints
-    from lora_trainer.train import train
 
     if name == "padded":
         step_trainer.can_be_told = lambda _: False  # type: ignore[assignment]
-    result = train(base, tokenizer, rows, None, plan, folder)
-    history = Checkpoints(folder / "checkpoints").history(result.total_steps)
-    return [entry["seconds"] for entry in history if "loss" in entry], [loss for _, loss in result.losses]
+    clock, seconds = _clock()
+    make = room._trainer
+
+    def timed(*arguments: Any) -> Any:
+        trainer = make(*arguments)
+        trainer.add_callback(clock)
+        return trainer
+
+    room._trainer = timed
+    result = room.train(base, tokenizer, rows, None, plan, folder)
+    return seconds, [loss for _, loss in result.losses]
 
 
 def _examples(rows: Any, plan: Any) -> list[dict[str, list[int]]]:
