@@ -1,4 +1,4 @@
-"""LoRA layers in fewer passes over memory, the same sums as PEFT's own to rounding.
+"""LoRA layers, and RMS norms, in fewer passes over memory: the same sums as PEFT's and transformers' to rounding.
 
 A layer is W x + s B A x (Hu et al., 2021, arXiv:2106.09685): the adapter's part is added by the matrix product itself.
 A gated feed-forward block, down(act(gate(x)) * up(x)), keeps two of its five large intermediate values for the way
@@ -91,6 +91,24 @@ class _FusedGated(torch.autograd.Function):
         return (x.view(upstream.shape), None, *frozen, *gate_ab, None, *frozen, *up_ab, None, *frozen, *down_ab, None)
 
 
+class _FusedNorm(torch.autograd.Function):
+    """x (..., H) -> x / sqrt(mean(x^2) + eps) * scale (Zhang and Sennrich, 2019, arXiv:1910.07467), scale frozen."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, scale: Any, epsilon: float) -> Any:
+        length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+        inverse = length.square_().div_(x.shape[-1]).add_(epsilon).rsqrt_()
+        ctx.save_for_backward(x, scale, inverse)
+        return (x * inverse).mul_(scale)
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Any) -> Any:
+        x, scale, inverse = ctx.saved_tensors
+        scaled = upstream * scale
+        along = torch.linalg.vecdot(scaled, x)[..., None] * inverse.pow(3) / x.shape[-1]
+        return scaled.mul_(inverse).addcmul_(x, along, value=-1), None, None
+
+
 class _Activation(NamedTuple):
     forward: Callable[[Any], Any]
     backward: Callable[[Any, Any, Any], Any]
@@ -112,12 +130,15 @@ _ACTIVATIONS = {
 
 
 def fuse_lora(model: Any) -> None:
-    """Let the plain float32 LoRA layers of a PEFT model, and gated blocks of them, compute in this way."""
+    """Let the plain float32 LoRA layers of a PEFT model, gated blocks of them, and RMS norms compute in this way."""
     config = model.config.get_text_config()
     activation = _ACTIVATIONS.get(str(getattr(config, "hidden_act", None)))
     gated: list[Any] = []
     for module in list(model.modules()):
-        if _is_plain(module):
+        scale = _norm_scale(module)
+        if scale is not None:
+            module.forward = MethodType(_norm_forward(scale, _epsilon(module), module.forward), module)
+        elif _is_plain(module):
             module.forward = MethodType(_linear_forward, module)
         elif activation is not None and _is_gated(module, activation):
             module.forward = MethodType(_gated_forward(activation, module.forward), module)
@@ -145,6 +166,35 @@ def last_block_at(model: Any, rows: Any, columns: Any) -> Iterator[None]:
         yield
     finally:
         block.positions = None
+
+
+def _epsilon(norm: Any) -> float:
+    return float(getattr(norm, "variance_epsilon", None) or getattr(norm, "eps", None) or 0.0)
+
+
+def _norm_scale(norm: Any) -> Any:
+    """The factors (H,) of a frozen float32 RMS norm on a CPU, found and proven by what it computes; None for others."""
+    weights = list(norm.parameters())
+    if not type(norm).__name__.endswith("RMSNorm") or len(weights) != 1 or weights[0].dim() != 1:
+        return None
+    (weight,) = weights
+    if weight.requires_grad or weight.dtype is not torch.float32 or weight.device.type != "cpu":
+        return None
+    epsilon = _epsilon(norm)
+    with torch.no_grad():
+        scale = norm(torch.ones_like(weight)[None])[0] * (1 + epsilon) ** 0.5
+        x = torch.linspace(-0.02, 0.03, 2 * len(weight)).view(1, 2, -1)
+        proven = torch.allclose(_FusedNorm.apply(x, scale, epsilon), norm(x), rtol=1e-4, atol=1e-6)
+    return scale if proven else None
+
+
+def _norm_forward(scale: Any, epsilon: float, usual: Callable[[Any], Any]) -> Callable[[Any, Any], Any]:
+    def forward(_: Any, x: Any) -> Any:
+        if x.dtype is not torch.float32 or x.device.type != "cpu":
+            return usual(x)
+        return _FusedNorm.apply(x, scale, epsilon)
+
+    return forward
 
 
 def _is_plain(layer: Any) -> bool:
