@@ -15,7 +15,7 @@ from torch.nn import functional
 from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
 
-_GROUP = 32
+_GROUP = 48
 """Queries below which a block costs more by its call than by its arithmetic."""
 _WORTH = 0.7
 """Blocks are used where they have at most this share of the pairs."""
