@@ -65,6 +65,7 @@ def measure(folder: Path, model: str, steps: int) -> dict[str, Any]:
     """One size: the program as its command line starts it, stopped before or in its training."""
     import torch
 
+    from lora_trainer.base_models import silence_libraries
     from lora_trainer.errors import Interrupted
     from lora_trainer.schedule import step_dialogues
     from pipeline.conversation import embedded_base_model
@@ -73,6 +74,7 @@ def measure(folder: Path, model: str, steps: int) -> dict[str, Any]:
     from wizard.run import run
     from wizard.screen.screen import Screen
 
+    silence_libraries()
     for library in ("peft", "datasets", "transformers.trainer"):
         __import__(library)
     os.environ["TRAIN_TO_OLLAMA_HOME"] = str(folder / "runs")
