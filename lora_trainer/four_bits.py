@@ -6,11 +6,11 @@ published. Embeddings, norms and the output layer keep the run's type.
 
 from __future__ import annotations
 
-import os
 import sys
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from lora_trainer import sharding
 from lora_trainer.errors import UsageError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def check_four_bits(base: BaseModel, hardware: Hardware) -> str:
     """
     if base.kind == "gguf":
         raise UsageError("error.qlora.gguf", source=base.source)
-    if os.environ.get("ACCELERATE_USE_FSDP", "false") == "true":
+    if sharding.is_asked_for():
         raise UsageError("error.qlora.sharded")
     from importlib.metadata import version
 

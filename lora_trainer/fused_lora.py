@@ -174,8 +174,10 @@ def _epsilon(norm: Any) -> float:
 
 def _norm_scale(norm: Any) -> Any:
     """The factors (H,) of a frozen float32 RMS norm on a CPU, found and proven by what it computes; None for others."""
+    if not type(norm).__name__.endswith("RMSNorm"):
+        return None
     weights = list(norm.parameters())
-    if not type(norm).__name__.endswith("RMSNorm") or len(weights) != 1 or weights[0].dim() != 1:
+    if len(weights) != 1 or weights[0].dim() != 1:
         return None
     (weight,) = weights
     if weight.requires_grad or weight.dtype is not torch.float32 or weight.device.type != "cpu":

@@ -13,10 +13,14 @@ from typing import Any
 from lora_trainer.errors import UsageError
 
 
+def is_asked_for() -> bool:
+    """Whether accelerate's launcher was told to split the weights."""
+    return os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"
+
+
 def shards() -> int:
     """Among how many processes the weights are split; 1 where they aren't."""
-    asked = os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"
-    return int(os.environ.get("WORLD_SIZE", "1")) if asked else 1
+    return int(os.environ.get("WORLD_SIZE", "1")) if is_asked_for() else 1
 
 
 def check_version() -> None:

@@ -73,8 +73,11 @@ def train(
         checkpoints.clear(all_of_them=not resume)
     done = _newest(checkpoints, arguments)
     history = checkpoints.history(done) if done else []
-    interrupted = False
-    if done < total and not (plan.early_stop and has_given_up(history)):
+
+    def is_unfinished() -> bool:
+        return done < total and not (plan.early_stop and has_given_up(history))
+
+    if is_unfinished():
         trainer = _trainer(arguments, base, tokenizer, train_rows, val_rows, plan, checkpoints, hardware)
         trainer.listener = listener if main else ignore
         trainer.stop = stop
@@ -84,7 +87,7 @@ def train(
         trainer.listener(_started(trainer, train_rows, plan, done, hardware))
         trainer.train(resume_from_checkpoint=str(checkpoints.at(done)) if done else None)
         done, history = trainer.state.global_step, trainer.state.log_history
-        interrupted = done < total and not (plan.early_stop and has_given_up(history))
+    interrupted = is_unfinished()
     val_losses = [(entry["step"], entry["eval_loss"]) for entry in history if "eval_loss" in entry]
     best = best_step(history)
     if main and not interrupted:
