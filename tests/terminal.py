@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 
@@ -30,6 +31,7 @@ class Terminal:
     ) -> None:
         self._screen = pyte.HistoryScreen(columns, rows, history=2000, ratio=1e-9)
         self._stream = pyte.Stream(self._screen)
+        self._asked = 0  # lines that had scrolled off when keys were last sent
         language = {"LANG": "zh_CN.UTF-8", "LC_ALL": "", "LC_MESSAGES": "", "TRAIN_TO_OLLAMA_LANG": ""}
         # pyte answers no cursor position requests.
         quiet = {"TERM": "xterm-256color", "PROMPT_TOOLKIT_NO_CPR": "1", "PYTHONPATH": str(ROOT), "COLUMNS": ""}
@@ -64,8 +66,12 @@ class Terminal:
     @property
     def everything(self) -> str:
         """What stands on the screen and what has scrolled off it."""
+        return self._since(0)
+
+    def _since(self, line: int) -> str:
+        """The screen and what has scrolled off it, from that line on."""
         columns = range(self._screen.columns)
-        gone = ["".join(line[i].data for i in columns).rstrip() for line in self._screen.history.top]
+        gone = ["".join(row[i].data for i in columns).rstrip() for row in islice(self._screen.history.top, line, None)]
         return "\n".join([*gone, self.screen])
 
     def _read(self, seconds: float) -> bool:
@@ -79,15 +85,19 @@ class Terminal:
         return True
 
     def wait_for(self, text: str, seconds: float = 60) -> Terminal:
-        """Read until `text` stands on the screen."""
+        """Read until `text` stands on the screen, or has scrolled off it since keys were last sent.
+
+        A quick program's last lines can all come in one reading, more than the screen holds.
+        """
         end = time.monotonic() + seconds
-        while text not in self.screen:
+        while text not in self._since(self._asked):
             if time.monotonic() > end or not self._read(0.1):
                 raise AssertionError(f"{text!r} never came; the screen:\n{self.everything}")
         return self
 
     def send(self, *keys: str) -> Terminal:
         """Press keys, one after the other as a person does."""
+        self._asked = len(self._screen.history.top)
         for key in keys:
             self._child.send(key)
             end = time.monotonic() + 0.15
