@@ -6,14 +6,11 @@ itself and to the path that leads to it from the root.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
-from torch.nn import functional
 from transformers import AttentionInterface
-from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 _GROUP = 48
 """Queries below which a block costs more by its call than by its arithmetic."""
@@ -22,21 +19,13 @@ _WORTH = 0.7
 
 
 class Block(NamedTuple):
-    """Some neighbouring branches of a tree of T tokens."""
+    """Some neighbouring branches of a tree, N tokens of its T."""
 
-    own: range
-    """Its pieces of the tree."""
-    keys: list[int]
-    """Pieces of the path to it, then its own."""
+    own: slice
+    keys: Any
+    """(C,): the places in the tree of the path to it, then its own."""
     mask: Any
-    """Additive (1, 1, own tokens, tokens of `keys`); None for causal attention."""
-
-
-class Cut(NamedTuple):
-    """A tree cut into pieces, and the blocks that are made of them."""
-
-    sizes: list[int]
-    blocks: list[Block]
+    """Additive (N, C)."""
 
 
 def cut_into_blocks(mask: Any, ends: Any) -> Any:
@@ -44,7 +33,7 @@ def cut_into_blocks(mask: Any, ends: Any) -> Any:
 
     The mark is an attribute, so that it is there too when activations are recomputed.
     """
-    if mask.device.type != "cpu":
+    if mask.device.type != "cpu" or mask.dtype is not torch.float32:
         return mask
     stops = ends.tolist()
     total = len(stops)
@@ -53,55 +42,89 @@ def cut_into_blocks(mask: Any, ends: Any) -> Any:
         # behind a leaf, or a long chain, half of whose pairs are of a token and a later one
         if i - starts[-1] >= (_GROUP if stops[i - 1] == i else 3 * _GROUP):
             starts.append(i)
-    # what any token of a block sees ahead of it, its first one sees too
-    paths = [[j for j in range(start) if stops[j] > start] for start in starts]
-    bounds = [*starts, total]
-    widths = [bounds[n + 1] - start for n, start in enumerate(starts)]
-    pairs = sum(width * (len(path) + width) for width, path in zip(widths, paths, strict=True))
-    if pairs > _WORTH * total * total:
-        return mask
-    inner = {edge for path in paths for j, after in pairwise(path) if after != j + 1 for edge in (j + 1, after)}
-    outer = {edge for path in paths if path for edge in (path[0], path[-1] + 1)}
-    edges = sorted({*bounds, *inner, *outer})
-    number = {edge: n for n, edge in enumerate(edges)}
     blocks = []
-    for start, width, path in zip(starts, widths, paths, strict=True):
-        own = range(number[start], number[start + width])
-        seen = [number[j] for j in path if j in number] + list(own)
-        columns = torch.tensor(path + list(range(start, start + width)))
-        part = mask[:, :, start : start + width].index_select(-1, columns)
-        chain = not path and torch.equal(part.tril(), torch.zeros_like(part))
-        blocks.append(Block(own, seen, None if chain else part))
-    mask.cut = Cut([after - before for before, after in pairwise(edges)], blocks)
-    AttentionInterface.register("sdpa", _attend)
+    for start, after in zip(starts, [*starts[1:], total], strict=True):
+        # what any token of a block sees ahead of it, its first one sees too
+        keys = torch.tensor([j for j in range(start) if stops[j] > start] + list(range(start, after)))
+        blocks.append(Block(slice(start, after), keys, mask[0, 0, start:after].index_select(-1, keys)))
+    if sum(block.mask.numel() for block in blocks) <= _WORTH * total * total:
+        mask.blocks = blocks
+        AttentionInterface.register("sdpa", _attend)
     return mask
 
 
 def _attend(module: Any, query: Any, key: Any, value: Any, attention_mask: Any, **options: Any) -> tuple[Any, None]:
     """(B, heads, T, D) -> (B, T, heads, D): transformers' own way, but for masks that have been cut."""
-    cut = getattr(attention_mask, "cut", None)
+    blocks = getattr(attention_mask, "blocks", None)
     known = {"dropout", "scaling", "sliding_window", "is_causal", "position_ids"}
-    asked = {name for name, value in options.items() if value is not None and value is not False}
-    if cut is None or options.get("dropout") or asked - known:
+    asked = {name for name, given in options.items() if given is not None and given is not False}
+    known_form = query.dtype is torch.float32 and len(query) == 1 and key.shape[-1] == value.shape[-1]
+    if blocks is None or options.get("dropout") or asked - known or not known_form:
         return sdpa_attention_forward(module, query, key, value, attention_mask, **options)
-    repeats = query.shape[1] // key.shape[1]
-    # one split each: the gradients of slices would be added up over all T tokens for every block
-    queries, keys, values = (
-        part.split(cut.sizes, 2) for part in (query, repeat_kv(key, repeats), repeat_kv(value, repeats))
-    )
-    parts = [
-        functional.scaled_dot_product_attention(
-            _join(queries, block.own),
-            _join(keys, block.keys),
-            _join(values, block.keys),
-            attn_mask=block.mask,
-            is_causal=block.mask is None,
-            scale=options.get("scaling"),
-        )
-        for block in cut.blocks
-    ]
-    return torch.cat(parts, 2).transpose(1, 2).contiguous(), None
+    scale = options.get("scaling")
+    return _BlockAttention.apply(query, key, value, blocks, query.shape[-1] ** -0.5 if scale is None else scale), None
 
 
-def _join(pieces: Sequence[Any], which: Sequence[int]) -> Any:
-    return torch.cat([pieces[n] for n in which], 2)
+class _BlockAttention(torch.autograd.Function):
+    """softmax(scale Q K' + mask) V of (1, heads, T, D) and its gradients; the softmax is computed anew on the way back.
+
+    The G query heads that share a head of keys stand in one matrix, so that no keys are repeated. All blocks' scores
+    are held in the same memory, one after the other.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, query: Any, key: Any, value: Any, blocks: list[Block], scale: float) -> Any:
+        _, heads, tokens, width = query.shape
+        shared = key.shape[1]
+        # (K, G, T, D) and, keys and values together, (2 K, T, D)
+        queries = (query[0] * scale).view(shared, heads // shared, tokens, width)
+        pairs = torch.cat((key[0], value[0]))
+        out = query.new_empty(tokens, shared, heads // shared, value.shape[-1])
+        room = query.new_empty(heads * max(block.mask.numel() for block in blocks))
+        for block in blocks:
+            keys, values = pairs.index_select(1, block.keys).chunk(2)
+            attention = _attention(_rows(queries[:, :, block.own]), keys, block.mask, room)
+            out[block.own] = _heads(torch.bmm(attention, values), out)
+        ctx.save_for_backward(queries, pairs)
+        ctx.blocks, ctx.scale = blocks, scale
+        return out.view(1, tokens, heads, -1)
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Any) -> Any:
+        queries, pairs = ctx.saved_tensors
+        shared, groups, tokens, width = queries.shape
+        upstreams = upstream.reshape(tokens, shared, groups, -1).permute(1, 2, 0, 3)
+        query_upstream = queries.new_empty(tokens, shared, groups, width)
+        pair_upstream = torch.zeros_like(pairs)
+        room, other_room = queries.new_empty(2, shared * groups * max(block.mask.numel() for block in ctx.blocks))
+        for block in ctx.blocks:
+            rows, rows_upstream = _rows(queries[:, :, block.own]), _rows(upstreams[:, :, block.own])
+            keys, values = pairs.index_select(1, block.keys).chunk(2)
+            attention = _attention(rows, keys, block.mask, room)
+            change = pairs.new_empty(2 * shared, len(block.keys), width)
+            torch.bmm(attention.mT, rows_upstream, out=change[shared:])
+            scores = torch.bmm(rows_upstream, values.mT, out=other_room[: attention.numel()].view(attention.shape))
+            torch.ops.aten._softmax_backward_data.out(scores, attention, -1, scores.dtype, grad_input=scores)
+            query_upstream[block.own] = _heads(torch.bmm(scores, keys), query_upstream)
+            torch.bmm(scores.mT, rows, out=change[:shared])
+            pair_upstream.index_add_(1, block.keys, change)
+        query_upstream = query_upstream.mul_(ctx.scale).permute(1, 2, 0, 3).reshape(1, shared * groups, tokens, width)
+        return query_upstream, *pair_upstream[None].chunk(2, 1), None, None
+
+
+def _rows(part: Any) -> Any:
+    """(K, G, N, D) -> (K, G N, D)."""
+    return part.reshape(part.shape[0], -1, part.shape[-1])
+
+
+def _heads(rows: Any, like: Any) -> Any:
+    """(K, G N, D) -> (N, K, G, D), with `like`'s (T, K, G, D) numbers of heads."""
+    return rows.view(like.shape[1], like.shape[2], -1, rows.shape[-1]).permute(2, 0, 1, 3)
+
+
+def _attention(rows: Any, keys: Any, mask: Any, room: Any) -> Any:
+    """softmax(Q K' + mask) of (K, G N, D) and (K, C, D) under (N, C), written into `room`: (K, G N, C)."""
+    shape = (len(rows), rows.shape[1], keys.shape[1])
+    scores = torch.bmm(rows, keys.mT, out=room[: shape[0] * shape[1] * shape[2]].view(shape))
+    scores.view(-1, *mask.shape).add_(mask)
+    return torch.softmax(scores, -1, out=scores)

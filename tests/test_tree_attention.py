@@ -43,7 +43,7 @@ def test_blocks_give_what_the_whole_mask_gives(
         patch.setattr(tree_attention, "_GROUP", group)
         patch.setattr(tree_attention, "_WORTH", 2.0)
         cut = tree_attention.cut_into_blocks(mask, tree.ends)
-    assert sum(cut.cut.sizes) == tree.tokens
+    assert sum(len(block.mask) for block in cut.blocks) == tree.tokens
     ours, _ = tree_attention._attend(Layer(), query, key, value, cut, scaling=0.3, dropout=0.0, use_cache=False)
     assert torch.allclose(ours, whole, atol=2e-6)
     for found, wanted in zip(torch.autograd.grad(ours, (query, key, value), upstream), expected, strict=True):
@@ -53,4 +53,4 @@ def test_blocks_give_what_the_whole_mask_gives(
 def test_a_tree_without_branches_worth_it_keeps_its_whole_mask() -> None:
     (tree,) = tree_batches([EncodedSequence([1, 2], [3, 4, 5]), EncodedSequence([1, 7], [8])], 1 << 20)
     mask = torch.zeros(1, 1, tree.tokens, tree.tokens)
-    assert not hasattr(tree_attention.cut_into_blocks(mask, tree.ends), "cut")
+    assert not hasattr(tree_attention.cut_into_blocks(mask, tree.ends), "blocks")
