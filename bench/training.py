@@ -164,10 +164,10 @@ def _arguments(kind: Any, name: str, plan: Any, folder: Path, **more: Any) -> An
 
 def _plain_model(base: Any, plan: Any) -> Any:
     """Our adapter as PEFT has it."""
-    from lora_trainer import fused_lora
+    from lora_trainer import fused_layers
     from lora_trainer.train import adapted_model
 
-    fused_lora.fuse_lora = lambda _: None  # type: ignore[assignment]
+    fused_layers.fuse_layers = lambda _: None  # type: ignore[assignment]
     return adapted_model(base, plan, "cpu", "float32")
 
 

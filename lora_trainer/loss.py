@@ -13,7 +13,7 @@ from weakref import WeakSet
 
 import torch
 
-from lora_trainer.fused_lora import last_block_at
+from lora_trainer.fused_layers import last_block_at
 
 _BUFFER = 1 << 22
 """Logits that are held at a time: they stay in the cache, and the output layer's weights are read once."""

@@ -176,7 +176,7 @@ def adapted_model(base: BaseModel, plan: TrainPlan, device: str, dtype: str) -> 
     import torch
     from peft import LoraConfig, get_peft_model
 
-    from lora_trainer.fused_lora import fuse_lora
+    from lora_trainer.fused_layers import fuse_layers
 
     model = load_model(base, device, dtype, four_bits=plan.qlora)
     config = LoraConfig(
@@ -190,7 +190,7 @@ def adapted_model(base: BaseModel, plan: TrainPlan, device: str, dtype: str) -> 
     torch.manual_seed(plan.seed)
     adapted = get_peft_model(model, config)
     adapted.peft_config["default"].base_model_name_or_path = base.source
-    fuse_lora(adapted)
+    fuse_layers(adapted)
     return adapted
 
 

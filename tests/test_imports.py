@@ -29,7 +29,7 @@ LEAVES = (
 SUBCLASSING = {
     "lora_trainer.step_trainer",
     "lora_trainer.loss",
-    "lora_trainer.fused_lora",
+    "lora_trainer.fused_layers",
     "lora_trainer.tree_attention",
 }
 """Modules that need a heavy package to define a class: heavy themselves, so imported inside functions only."""

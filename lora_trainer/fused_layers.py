@@ -1,4 +1,4 @@
-"""LoRA layers, and RMS norms, in fewer passes over memory: the same sums as PEFT's and transformers' to rounding.
+"""LoRA layers, gated blocks and RMS norms in fewer passes over memory: the sums of PEFT and transformers, to rounding.
 
 A layer is W x + s B A x (Hu et al., 2021, arXiv:2106.09685): the adapter's part is added by the matrix product itself.
 A gated feed-forward block, down(act(gate(x)) * up(x)), keeps two of its five large intermediate values for the way
@@ -129,7 +129,7 @@ _ACTIVATIONS = {
 }
 
 
-def fuse_lora(model: Any) -> None:
+def fuse_layers(model: Any) -> None:
     """Let the plain float32 LoRA layers of a PEFT model, gated blocks of them, and RMS norms compute in this way."""
     config = model.config.get_text_config()
     activation = _ACTIVATIONS.get(str(getattr(config, "hidden_act", None)))

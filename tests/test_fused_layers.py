@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from lora_trainer import fused_lora
+from lora_trainer import fused_layers
 from lora_trainer.base_models import resolve_base_model
 from lora_trainer.plan import TrainPlan
 from lora_trainer.train import adapted_model
@@ -36,7 +36,7 @@ def test_a_fused_model_has_the_loss_and_the_gradients_of_pefts(
     base = resolve_base_model(str(make_tiny(tmp_path / family, family)))
     plan = TrainPlan(lora_dropout=dropout)
     fused = adapted_model(base, plan, "cpu", "float32").train()
-    monkeypatch.setattr(fused_lora, "fuse_lora", lambda _: None)
+    monkeypatch.setattr(fused_layers, "fuse_layers", lambda _: None)
     plain = adapted_model(base, plan, "cpu", "float32").train()
     ours, gradients = loss_and_gradients(fused)
     theirs, expected = loss_and_gradients(plain)
@@ -69,10 +69,10 @@ def test_a_block_that_computes_something_else_keeps_its_own_way(tmp_path: Path) 
         resolve_base_model(str(make_tiny(tmp_path / "llama", "llama"))), TrainPlan(), "cpu", "float32"
     )
     block = model.get_base_model().model.layers[0].mlp
-    activation = fused_lora._ACTIVATIONS["silu"]
+    activation = fused_layers._ACTIVATIONS["silu"]
     del block.forward
-    assert fused_lora._is_gated(block, activation)
-    assert not fused_lora._is_gated(block, fused_lora._ACTIVATIONS["gelu_pytorch_tanh"])
+    assert fused_layers._is_gated(block, activation)
+    assert not fused_layers._is_gated(block, fused_layers._ACTIVATIONS["gelu_pytorch_tanh"])
 
 
 def test_the_last_block_computes_what_something_is_predicted_from_and_nothing_changes(tmp_path: Path) -> None:
@@ -83,14 +83,14 @@ def test_the_last_block_computes_what_something_is_predicted_from_and_nothing_ch
     widths: list[int] = []
     whole = model(input_ids=ids).logits
     expected = whole[rows, columns]
-    fused = fused_lora._FusedGated.apply
+    fused = fused_layers._FusedGated.apply
 
     def noting(x: Any, *rest: Any) -> Any:
         widths.append(x.shape[:-1].numel())
         return fused(x, *rest)
 
-    with pytest.MonkeyPatch.context() as patch, fused_lora.last_block_at(model, rows, columns):
-        patch.setattr(fused_lora._FusedGated, "apply", noting)
+    with pytest.MonkeyPatch.context() as patch, fused_layers.last_block_at(model, rows, columns):
+        patch.setattr(fused_layers._FusedGated, "apply", noting)
         found = model(input_ids=ids).logits[rows, columns]
     assert widths == [60] * (model.config.num_hidden_layers - 1) + [3]
     assert torch.allclose(found, expected, atol=1e-6)
