@@ -114,8 +114,8 @@ def encode(
     kept = cache / _key(dialogues, fmt, tokenizer, max_length) if cache else None
     if kept and (kept / "findings.json").is_file():
         findings = [Finding(**finding) for finding in json.loads((kept / "findings.json").read_text(encoding="utf-8"))]
-        with (kept / "rows.arrow").open("rb") as file:
-            return EncodedDialogues(file), findings
+        with (kept / "rows.arrow").open("rb") as written:
+            return EncodedDialogues(written), findings
 
     encoder = _Encoder(fmt, tokenizer, end[0])
     findings = []
