@@ -4,14 +4,16 @@
 
 Multiplies the rows of a real data set into as many different ones, and lets the real program do all that comes before
 the training: read, check, split, tokenise, choose proofs, rehearse the export, begin a record; then plans every step.
-With `--steps`, some steps are really made. Each size in a process of its own. Prints one JSON line for each size:
-seconds of the parts and of the whole (`cpu`: of all threads), and the peak memory of the process, in MB, above what it
-had with its libraries loaded.
+With `--steps`, some steps are really made, of as many dialogues whatever the size. Each size in a process of its own.
+Prints one JSON line for each size: seconds of the parts and of the whole (`cpu`: of all threads), and the peak memory
+of the process, in MB, above what it had with its libraries loaded. `training_megabytes` is what it has after its last
+step, above the same; `python_blocks` how many objects Python holds then.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import resource
@@ -79,7 +81,7 @@ def measure(folder: Path, model: str, steps: int) -> dict[str, Any]:
         __import__(library)
     os.environ["TRAIN_TO_OLLAMA_HOME"] = str(folder / "runs")
     base = str(embedded_base_model()) if model == "smollm2" else model
-    before = _peak()
+    before, resident = _peak(), _resident()
     began = last = time.perf_counter()
     cpu = time.process_time()
     seconds: dict[str, float] = {}
@@ -90,6 +92,10 @@ def measure(folder: Path, model: str, steps: int) -> dict[str, Any]:
             """The time since the check before goes to the one that ends."""
             nonlocal done, last
             done += isinstance(event, StepDone)
+            if isinstance(event, StepDone) and done == steps:
+                gc.collect()
+                told["training_megabytes"] = round(_resident() - resident, 1)
+                told["python_blocks"] = sys.getallocatedblocks()
             if isinstance(event, Check):
                 name = event.name if event.state != "running" else "between"
                 seconds["read" if not seconds else name] = seconds.get(name, 0) + time.perf_counter() - last
@@ -104,6 +110,7 @@ def measure(folder: Path, model: str, steps: int) -> dict[str, Any]:
 
     told: dict[str, Any] = {}
     flags = ["--ollama_name", "bench", "--base_model", base, "--data_dir", str(folder), "--no_register", "--yes"]
+    flags += ["--batch_size", "8"]
     with suppress(Interrupted):
         run(parse(flags), Clock(to_stderr=True, quiet=True), stop)
     newest = History(folder / "runs").newest("bench")
@@ -114,14 +121,19 @@ def measure(folder: Path, model: str, steps: int) -> dict[str, Any]:
         step_dialogues(newest.plan, step, dialogues)
     seconds["plan_steps"] = time.perf_counter() - planned
     told |= {name: round(taken, 2) for name, taken in seconds.items() if taken >= 0.005}
-    if steps:
-        told["training_megabytes"] = round(_peak() - before)
     return {**told, "threads": torch.get_num_threads()}
 
 
 def _peak() -> float:
     """Most memory that this process had, in MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+
+
+def _resident() -> float:
+    """Memory that this process has now, in MB."""
+    import psutil
+
+    return psutil.Process().memory_info().rss / 1e6
 
 
 if __name__ == "__main__":

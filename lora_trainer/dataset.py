@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import pickle
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from io import BytesIO
+from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from tempfile import TemporaryFile
+from typing import IO, Any, Literal, overload
 
 from lora_trainer.chat_format import Message
 from lora_trainer.dataset_files import BOM, json_reason, read_bytes, whole_file_fault
@@ -23,6 +26,8 @@ from lora_trainer.errors import DataError
 SPLIT_FROM_ROWS = 20
 """Rows from which on a validation part is split off where there is no val.jsonl."""
 SPLIT_SHARE, SPLIT_LEAST, SPLIT_MOST = 0.1, 2, 100
+_CHUNK = 1000
+"""Dialogues that are written at a time; bounds the memory that it takes."""
 _LISTED = 5
 """Line numbers and groups that a note names before it ends in an ellipsis."""
 
@@ -48,6 +53,52 @@ class Dialogue:
         return self.messages[0]["content"] if self.messages[0]["role"] == "system" else None
 
 
+class Dialogues(Sequence[Dialogue]):
+    """Dialogues in order, in memory or, from `set_aside` until they are asked for again, in a file."""
+
+    def __init__(self, dialogues: Iterable[Dialogue] = ()) -> None:
+        self._held: tuple[Dialogue, ...] | None = tuple(dialogues)
+        self._count = len(self._held)
+        self._file: IO[bytes] | None = None
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, index: int) -> Dialogue: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Dialogue, ...]: ...
+    def __getitem__(self, index: int | slice) -> Dialogue | tuple[Dialogue, ...]:
+        return self._all()[index]
+
+    def __iter__(self) -> Iterator[Dialogue]:
+        return iter(self._all())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Dialogues) and self._all() == other._all()
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __reduce__(self) -> Any:
+        return Dialogues, (self._all(),)
+
+    def set_aside(self) -> None:
+        """Take no memory until the next use."""
+        if self._file is None:
+            self._file = TemporaryFile()  # noqa: SIM115 (closed with the last reference)
+            for start in range(0, self._count, _CHUNK):
+                pickle.dump(self[start : start + _CHUNK], self._file)
+        self._held = None
+
+    def _all(self) -> tuple[Dialogue, ...]:
+        if self._held is None:
+            assert self._file is not None
+            self._file.seek(0)
+            chunks = (pickle.load(self._file) for _ in range(0, self._count, _CHUNK))
+            self._held = tuple(chain.from_iterable(chunks))
+        return self._held
+
+
 @dataclass(frozen=True)
 class Finding:
     """Something about the data that the user should know: text key and values, with its place."""
@@ -64,8 +115,8 @@ class Finding:
 class Dataset:
     """What a run trains and validates on. Rows with faults are in `findings`, not in `train` or `val`."""
 
-    train: tuple[Dialogue, ...]
-    val: tuple[Dialogue, ...]
+    train: Dialogues
+    val: Dialogues
     findings: tuple[Finding, ...]
     system: str | None
     """The run's one system prompt, which is the Modelfile's too."""
@@ -85,6 +136,11 @@ class Dataset:
     def notes(self) -> tuple[Finding, ...]:
         """The findings that stop nothing."""
         return tuple(finding for finding in self.findings if finding.kind == "note")
+
+    def set_aside(self) -> None:
+        """Let the dialogues take no memory until they are asked for again: training needs token ids only."""
+        for dialogues in (self.train, self.val):
+            dialogues.set_aside()
 
     def statistics(self) -> dict[str, Any]:
         """Counts over the training dialogues (and the validation rows' number), for screen and run record."""
@@ -144,8 +200,8 @@ def load_dataset(
         else:
             reader.add("note", train_path, 0, "data.note.no_val", rows=rows, least=SPLIT_FROM_ROWS)
     return Dataset(
-        train=tuple(train),
-        val=tuple(val or ()),
+        train=Dialogues(train),
+        val=Dialogues(val or ()),
         findings=tuple(reader.findings),
         system=reader.system,
         fingerprint=_fingerprint(train, val or (), reader.system),

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mmap
 import re
+import sys
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from itertools import chain
-from mmap import ACCESS_READ, mmap
 from operator import iadd
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any, overload
+from typing import IO, Any, overload
 
 from lora_trainer.chat_format import ChatFormat
 from lora_trainer.dataset import Dialogue, Finding
@@ -23,7 +24,7 @@ from lora_trainer.errors import BaseModelError
 
 _CHUNK = 1000
 """Dialogues tokenised at a time; bounds the memory that texts and lists of ids take."""
-_VERSION = 1
+_VERSION = 2
 
 _Pair = tuple["array[int]", "array[int]"]
 """Token ids of a sequence's prompt and of its answer."""
@@ -55,10 +56,16 @@ class EncodedDialogue:
 
 
 class EncodedDialogues(Sequence[EncodedDialogue]):
-    """All encoded dialogues, in a file mapped by `datasets` (some 4 bytes a token) and made when asked for."""
+    """All encoded dialogues, in a mapped file (some 4 bytes a token) and made when asked for."""
 
-    def __init__(self, rows: Any) -> None:
-        self._rows = rows
+    def __init__(self, file: IO[bytes]) -> None:
+        import datasets
+        import pyarrow  # type: ignore[import-untyped, unused-ignore]
+
+        self._file = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        table = pyarrow.ipc.open_file(pyarrow.py_buffer(self._file)).read_all()
+        # left to itself, datasets makes a fingerprint of a pickled copy of all of it
+        self._rows = datasets.Dataset(table, fingerprint="encoded")
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -71,6 +78,7 @@ class EncodedDialogues(Sequence[EncodedDialogue]):
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         row = self._rows[index]
+        self._forget()
         pairs = zip(row["prompts"], row["answers"], strict=True)
         return EncodedDialogue(tuple(EncodedSequence(prompt, answer) for prompt, answer in pairs))
 
@@ -81,7 +89,13 @@ class EncodedDialogues(Sequence[EncodedDialogue]):
             turns = answers["answers"].combine_chunks().flatten()
             sequences += len(turns)
             supervised += len(turns.flatten())
+            self._forget()
         return sequences, supervised
+
+    def _forget(self) -> None:
+        """Give back the pages that were read: else all of the file comes to count as this process' memory."""
+        if sys.platform != "win32":
+            self._file.madvise(mmap.MADV_DONTNEED)
 
 
 def encode(
@@ -94,15 +108,14 @@ def encode(
     is kept and found again as long as dialogues, format, tokenizer and length are the same.
     Raises BaseModelError where the end-of-turn text isn't one token.
     """
-    import datasets
-
     end = tokenizer(fmt.end_of_turn, add_special_tokens=False).input_ids
     if len(end) != 1:
         raise BaseModelError("error.base_model.end_of_turn", text=fmt.end_of_turn, tokens=len(end))
     kept = cache / _key(dialogues, fmt, tokenizer, max_length) if cache else None
     if kept and (kept / "findings.json").is_file():
         findings = [Finding(**finding) for finding in json.loads((kept / "findings.json").read_text(encoding="utf-8"))]
-        return EncodedDialogues(datasets.load_from_disk(str(kept))), findings
+        with (kept / "rows.arrow").open("rb") as written:
+            return EncodedDialogues(written), findings
 
     encoder = _Encoder(fmt, tokenizer, end[0])
     findings = []
@@ -115,18 +128,21 @@ def encode(
             else:
                 yield sequences
 
-    table = _table(fitting(dialogues[start : start + _CHUNK]) for start in range(0, len(dialogues), _CHUNK))
-    if kept and len(table):
-        table.save_to_disk(str(kept))
+    # without a name: the system takes its pages back when memory is short, and the file itself at the end
+    if kept:
+        kept.mkdir(parents=True, exist_ok=True)
+    with (kept / "rows.arrow").open("wb+") if kept else TemporaryFile() as file:
+        _write((fitting(dialogues[start : start + _CHUNK]) for start in range(0, len(dialogues), _CHUNK)), file)
+        encoded = EncodedDialogues(file)
+    if kept:
         # written last: where it stands, the rest is whole
         listed = json.dumps([vars(finding) for finding in findings], ensure_ascii=False)
         (kept / "findings.json").write_text(listed, encoding="utf-8")
-    return EncodedDialogues(table), findings
+    return encoded, findings
 
 
-def _table(chunks: Iterator[Iterator[list[_Pair]]]) -> Any:
-    import datasets
-    import pyarrow  # type: ignore[import-untyped, unused-ignore]
+def _write(chunks: Iterator[Iterator[list[_Pair]]], file: IO[bytes]) -> None:
+    import pyarrow
 
     def flat(numbers: array[int]) -> Any:
         return pyarrow.Array.from_buffers(pyarrow.int32(), len(numbers), [None, pyarrow.py_buffer(numbers)])
@@ -134,24 +150,19 @@ def _table(chunks: Iterator[Iterator[list[_Pair]]]) -> Any:
     ids = pyarrow.list_(pyarrow.list_(pyarrow.int32()))
     schema = pyarrow.schema([("prompts", ids), ("answers", ids)])
     made = pyarrow.ListArray.from_arrays
-    # a file without a name: the system takes its pages back when memory is short, and the file itself at the end
-    with TemporaryFile() as file:
-        with pyarrow.ipc.new_file(file, schema) as writer:
-            for chunk in chunks:
-                dialogues = array("i", [0])
-                columns = [(array("i"), array("i", [0])) for _ in schema]  # token ids, and where each sequence's end
-                for sequences in chunk:
-                    for pair in sequences:
-                        for part, (values, ends) in zip(pair, columns, strict=True):
-                            values += part
-                            ends.append(len(values))
-                    dialogues.append(dialogues[-1] + len(sequences))
-                turns = [made(flat(dialogues), made(flat(ends), flat(values))) for values, ends in columns]
-                writer.write_batch(pyarrow.RecordBatch.from_arrays(turns, schema=schema))
-        file.flush()
-        mapped = mmap(file.fileno(), 0, access=ACCESS_READ)
-    # left to itself, datasets makes a fingerprint of a pickled copy of all of it
-    return datasets.Dataset(pyarrow.ipc.open_file(pyarrow.py_buffer(mapped)).read_all(), fingerprint="encoded")
+    with pyarrow.ipc.new_file(file, schema) as writer:
+        for chunk in chunks:
+            dialogues = array("i", [0])
+            columns = [(array("i"), array("i", [0])) for _ in schema]  # token ids, and where each sequence's end
+            for sequences in chunk:
+                for pair in sequences:
+                    for part, (values, ends) in zip(pair, columns, strict=True):
+                        values += part
+                        ends.append(len(values))
+                dialogues.append(dialogues[-1] + len(sequences))
+            turns = [made(flat(dialogues), made(flat(ends), flat(values))) for values, ends in columns]
+            writer.write_batch(pyarrow.RecordBatch.from_arrays(turns, schema=schema))
+    file.flush()
 
 
 def _fault(dialogue: Dialogue, sequences: list[_Pair], fmt: ChatFormat, max_length: int) -> Finding | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import platform
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -119,3 +121,9 @@ def _estimate(base: BaseModel, plan: TrainPlan, hardware: Hardware, use: MemoryU
     activations = tokens * size * (whole_layer + hidden * layers if use.checkpointing else whole_layer * layers)
     logits = tokens // 4 * config.vocab_size * 4 * 3
     return int(weights + lora + activations + logits + 500e6)
+
+
+def give_back_free_memory() -> None:
+    """Hand to the system what glibc keeps of memory that was freed; other allocators see to it themselves."""
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)

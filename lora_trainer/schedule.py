@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from array import array
 from functools import lru_cache
 from random import Random
 
@@ -30,12 +31,12 @@ def step_dialogues(plan: TrainPlan, step: int, dialogues: int) -> list[int]:
     Every epoch is a permutation of its own; its last step holds what is left.
     """
     epoch, position = divmod(step, plan.steps_per_epoch(dialogues))
-    return _order(dialogues, plan.seed, epoch)[position * plan.batch_size : (position + 1) * plan.batch_size]
+    return _order(dialogues, plan.seed, epoch)[position * plan.batch_size : (position + 1) * plan.batch_size].tolist()
 
 
 @lru_cache(maxsize=2)
-def _order(dialogues: int, seed: int, epoch: int) -> list[int]:
-    order = list(range(dialogues))
+def _order(dialogues: int, seed: int, epoch: int) -> array[int]:
+    order = array("i", range(dialogues))
     # seeded with a text: Python keeps what follows from it the same on every machine and version
     Random(f"{seed} {epoch}").shuffle(order)
     return order

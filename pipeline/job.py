@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lora_trainer.dataset import Dataset as Dataset
-from lora_trainer.dataset import load_dataset, raise_on_faults
+from lora_trainer.dataset import Dialogues, load_dataset, raise_on_faults
 from lora_trainer.plan import TrainPlan
 from ollama_export.names import check_name as check_name
 from pipeline.history import History, Run
@@ -89,7 +89,8 @@ def going_on(
         request=request,
         name=name,
         plan=run.plan,
-        dataset=data or Dataset((), (), (), record["system"], record["data"]["fingerprint"], {}, False),
+        dataset=data
+        or Dataset(Dialogues(), Dialogues(), (), record["system"], record["data"]["fingerprint"], {}, False),
         base_source=record["base"]["source"],
         strategy=record["strategy"],
         overwrite=record["overwrite"],

@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from lora_trainer.chat_format import ChatFormat
-from lora_trainer.dataset import Dialogue
+from lora_trainer.dataset import Dialogues
 from lora_trainer.errors import BaseModelError, ResourceError
 from lora_trainer.plan import TrainPlan
 
@@ -34,8 +34,8 @@ class Work:
 
     base: BaseModel
     chat_format: ChatFormat
-    train: tuple[Dialogue, ...]
-    val: tuple[Dialogue, ...]
+    train: Dialogues
+    val: Dialogues
     plan: TrainPlan
 
 
@@ -101,6 +101,8 @@ def _train_along(work: Work, stop: Callable[[], bool]) -> None:
         raise BaseModelError("error.processes.base", source=base.source)
     tokenizer = load_tokenizer(base)
     rows, val = (encode(d, work.chat_format, tokenizer, work.plan.max_length)[0] for d in (work.train, work.val))
+    for dialogues in (work.train, work.val):
+        dialogues.set_aside()
     with TemporaryDirectory(prefix="training-along-", ignore_cleanup_errors=True) as folder:
         train(base, tokenizer, rows, val, work.plan, Path(folder), stop=stop, resume=True)
 

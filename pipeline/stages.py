@@ -122,6 +122,7 @@ def _first_record(job: Job, prepared: Prepared) -> dict[str, Any]:
 
 
 def _train(job: Job, prepared: Prepared | None, run: Run, listener: Listener, stop: Stop) -> dict[str, Any]:
+    from lora_trainer.hardware import give_back_free_memory
     from lora_trainer.train import train
     from pipeline.loss_curve import draw
 
@@ -129,6 +130,8 @@ def _train(job: Job, prepared: Prepared | None, run: Run, listener: Listener, st
     _take_beginning(job, prepared, run, listener)
     initial = _initial_adapter(job, run)
     with together(Work(prepared.base, prepared.chat_format, job.dataset.train, job.dataset.val, run.plan)):
+        job.dataset.set_aside()
+        give_back_free_memory()
         result = train(
             prepared.base,
             prepared.tokenizer,

@@ -255,7 +255,7 @@ def test_the_split_takes_a_tenth_within_its_bounds(tmp_path: Path, rows: int, va
 
 def test_rows_that_are_all_the_same_are_not_split(tmp_path: Path) -> None:
     dataset = load(tmp_path, lines(*[chat()] * 30))
-    assert (len(dataset.train), dataset.val, dataset.split) == (30, (), False)
+    assert (len(dataset.train), len(dataset.val), dataset.split) == (30, 0, False)
 
 
 def test_bad_rows_are_left_out_and_an_error_only_when_nothing_else_is_there(tmp_path: Path) -> None:
@@ -264,7 +264,7 @@ def test_bad_rows_are_left_out_and_an_error_only_when_nothing_else_is_there(tmp_
     with pytest.raises(DataError) as error:
         load(tmp_path, lines(b"{"), skip_bad_rows=True)
     assert error.value.key == "error.data.nothing_left"
-    assert load(tmp_path, lines(b"{")).train == ()
+    assert not load(tmp_path, lines(b"{")).train
 
 
 @pytest.mark.parametrize("data", [b"", b"\n \r\n", b"\xef\xbb\xbf\n"])
