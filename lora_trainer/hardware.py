@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from lora_trainer.events import Note
 from lora_trainer.four_bits import BYTES_PER_WEIGHT, weights_in_four_bits
 from lora_trainer.plan import TrainPlan
 from lora_trainer.sharding import shards
@@ -37,7 +43,7 @@ class Hardware:
 
 
 def detect() -> Hardware:
-    """The best device here: CUDA (or ROCm), then MPS, then the CPU.
+    """The best device here that this PyTorch has code for: CUDA (or ROCm), then MPS, then the CPU.
 
     bfloat16 needs compute capability 8.0 to be native (NVIDIA's CUDA C++ Programming Guide); below it float16 with
     loss scaling. MPS and the CPU compute in float32.
@@ -46,16 +52,80 @@ def detect() -> Hardware:
     import torch
 
     memory = psutil.virtual_memory()
-    if torch.cuda.is_available():
-        # this process' own, not the first one's
-        device = int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count()
+    # this process' own, not the first one's
+    device = int(os.environ.get("LOCAL_RANK", "0")) % max(1, torch.cuda.device_count())
+    if torch.cuda.is_available() and _has_code_for(device):
         free, total = torch.cuda.mem_get_info(device)
         native = torch.version.hip is not None or torch.cuda.get_device_capability(device) >= (8, 0)
         dtype: Any = "bfloat16" if native else "float16"
         return Hardware("cuda", dtype, torch.cuda.get_device_name(device), total, free, shards())
     if torch.backends.mps.is_available():
-        return Hardware("mps", "float32", "Apple GPU", memory.total, memory.available)
+        # what Metal lets one process have; the rest of the common memory is for the others
+        free = min(memory.available, torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory())
+        return Hardware("mps", "float32", "Apple GPU", memory.total, free)
     return Hardware("cpu", "float32", _processor_name(), memory.total, memory.available, shards())
+
+
+def _has_code_for(device: int) -> bool:
+    """Whether this PyTorch was built for a graphics card: its binaries have left out old ones since 2.8.
+
+    Code for a compute capability runs on those of the same major number from its minor number on, PTX ("compute_80") on
+    all from its own on (NVIDIA's CUDA C++ Programming Guide).
+    """
+    import torch
+
+    if torch.version.hip is not None:
+        return True
+    major, minor = torch.cuda.get_device_capability(device)
+    built_for: Sequence[str] = torch.cuda.get_arch_list()
+    for kind, _, digits in (name.rstrip("af").partition("_") for name in built_for):
+        its = int(digits[:-1]), int(digits[-1])
+        if its <= (major, minor) and (kind == "compute" or its[0] == major):
+            return True
+    return False
+
+
+def unused_card() -> Note | None:
+    """Why the NVIDIA card of this machine isn't trained on, with the way out; None where it is, or there is none."""
+    import torch
+
+    program = shutil.which("nvidia-smi")
+    if program is None or detect().device != "cpu" or os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
+        return None
+    command = [program, "--query-gpu=name,driver_version", "--format=csv,noheader"]
+    try:
+        told = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    if told.returncode != 0 or not told.stdout.strip():
+        return None
+    card, _, driver = told.stdout.splitlines()[0].rpartition(", ")
+    values = {"card": card, "driver": driver, "torch": torch.__version__, "python": sys.executable}
+    if torch.version.cuda is None:
+        return Note("note.card.cpu_build", values)
+    key = "note.card.too_old" if torch.cuda.is_available() else "note.card.driver"
+    return Note(key, values | {"cuda": torch.version.cuda})
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out; CUDA has a class for it, all the others have only words.
+
+    MPS refuses buffers of more than half the memory as invalid; cuBLAS and bitsandbytes allocate for themselves.
+    """
+    import torch
+
+    words = ("out of memory", "can't allocate memory", "not enough memory", "Invalid buffer size", "ALLOC_FAILED")
+    return isinstance(error, torch.OutOfMemoryError) or any(word in str(error) for word in words)
+
+
+def give_memory_back(device: str) -> None:
+    """Give what nothing refers to any more back to the device ("cuda", "mps", "cpu"): to Ollama, or the next run."""
+    import torch
+
+    # models and trainers refer to themselves in circles
+    gc.collect()
+    if device != "cpu":
+        getattr(torch, device).empty_cache()
 
 
 def _processor_name() -> str:
@@ -98,8 +168,8 @@ def _estimate(base: BaseModel, plan: TrainPlan, hardware: Hardware, use: MemoryU
     Base weights in the device's type, or in 4 bits those of the linear layers; LoRA weights, gradients and Adam's two
     moments in float32 (16 bytes a weight); of the activations, for each token and layer some 20 values of the hidden
     size and 6 of the MLP's (after Korthikanti et al., 2022, arXiv:2205.05198, without attention matrices, which SDPA
-    doesn't keep), or one of the hidden size where they are computed twice; logits at a quarter of the positions, three
-    times, in float32.
+    doesn't keep but on MPS, which has no such kernel for training), or one of the hidden size where they are computed
+    twice; logits at a quarter of the positions, three times, in float32.
     """
     from lora_trainer.base_models import load_config
 
@@ -117,5 +187,8 @@ def _estimate(base: BaseModel, plan: TrainPlan, hardware: Hardware, use: MemoryU
     lora = plan.lora_rank * layers * (4 * 2 * hidden + 3 * (hidden + mlp)) * 16
     whole_layer = hidden * 20 + mlp * 6
     activations = tokens * size * (whole_layer + hidden * layers if use.checkpointing else whole_layer * layers)
+    if hardware.device == "mps":
+        # scores and probabilities of one tree
+        activations += 2 * config.num_attention_heads * tokens**2 * size * (1 if use.checkpointing else layers)
     logits = tokens // 4 * config.vocab_size * 4 * 3
     return int(weights + lora + activations + logits + 500e6)

@@ -26,6 +26,7 @@ from lora_trainer.checkpoints import Checkpoints, best_step, has_given_up
 from lora_trainer.encode import EncodedDialogues, EncodedSequence
 from lora_trainer.errors import ResourceError, UsageError
 from lora_trainer.events import CheckpointSaved, Evaluated, Listener, Note, StepDone, ignore
+from lora_trainer.hardware import give_memory_back, is_out_of_memory
 from lora_trainer.plan import TrainPlan, steady_steps
 from lora_trainer.prefix_tree import (
     TreeBatch,
@@ -153,24 +154,31 @@ class StepTrainer(Trainer):
         # a process without a sequence has to join in
         counting = len(batches) if mine else 0
         batches = self._as_many_as_others(batches, sequences)
-        loss = torch.zeros((), device=self.args.device)
         try:
-            for number, batch in enumerate(batches):
-                last = number == len(batches) - 1
-                # DDP and FSDP average over the processes
-                weight = self.args.world_size / supervised if number < counting else 0.0
-                with nullcontext() if last else self.accelerator.no_sync(model):
-                    nll = self._nll(model, batch)
-                    self.accelerator.backward(nll * weight)
-                loss += nll.detach() * weight / self.args.world_size
-        except (torch.OutOfMemoryError, RuntimeError) as error:
-            if not _out_of_memory(error):
+            return self._forward_and_backward(model, batches, counting, supervised)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
                 raise
             reason = str(error)
-        else:
-            return loss
-        self._use_less_memory(model, max(batch.sequences for batch in batches), reason)
+        # the error is gone, and with it what its traceback kept in memory
+        model.zero_grad()
+        self._use_less_memory(max(batch.sequences for batch in batches), reason, can_recompute=not self.checkpointing)
         return None
+
+    def _forward_and_backward(
+        self, model: Any, batches: Sequence[MicroBatch | TreeBatch], counting: int, supervised: int
+    ) -> torch.Tensor:
+        """Loss and gradients of micro-batches, of which the first ones count; both over all supervised tokens."""
+        loss = torch.zeros((), device=self.args.device)
+        for number, batch in enumerate(batches):
+            last = number == len(batches) - 1
+            # DDP and FSDP average over the processes
+            weight = self.args.world_size / supervised if number < counting else 0.0
+            with nullcontext() if last else self.accelerator.no_sync(model):
+                nll = self._nll(model, batch)
+                self.accelerator.backward(nll * weight)
+            loss += nll.detach() * weight / self.args.world_size
+        return loss
 
     def _nll(self, model: Any, batch: MicroBatch | TreeBatch) -> torch.Tensor:
         loss_of: Any = tree_negative_log_likelihood if isinstance(batch, TreeBatch) else negative_log_likelihood
@@ -218,20 +226,18 @@ class StepTrainer(Trainer):
             self.listener(Note("note.tree.differs"))
         return bool(agree)
 
-    def _use_less_memory(self, model: Any, sequences: int, reason: str) -> None:
+    def _use_less_memory(self, sequences: int, reason: str, *, can_recompute: bool) -> None:
         """Halve the token budget, then recompute activations, then give up (at once among several processes)."""
         alone = self.args.world_size == 1
         if alone and sequences > 1:
             self.token_budget //= 2
             self.listener(Note("note.token_budget_halved", {"tokens": self.token_budget}))
-        elif alone and not self.checkpointing:
+        elif alone and can_recompute:
             self._checkpoint_activations()
             self.listener(Note("note.activations_recomputed"))
         else:
             raise ResourceError("error.resource.training_memory", max_length=self.plan.max_length, reason=reason)
-        model.zero_grad()
-        if self.args.device.type != "cpu":
-            getattr(torch, self.args.device.type).empty_cache()
+        give_memory_back(self.args.device.type)
 
     def _checkpoint_activations(self) -> None:
         self.checkpointing = True
@@ -248,19 +254,16 @@ class StepTrainer(Trainer):
         self.control.should_evaluate = False
         if not self.val_rows:
             return {}
-        total = torch.zeros(
-            (), device=self.args.device, dtype=torch.float64 if self.args.device.type != "mps" else None
-        )
+        total = 0.0
         self.model.eval()
         for start in range(0, len(self.val_rows), _EVALUATED):
             sequences = [s for dialogue in self.val_rows[start : start + _EVALUATED] for s in dialogue.sequences]
-            batches = self._batches(self._share(sequences))
-            with torch.no_grad():
-                for number, batch in enumerate(self._as_many_as_others(batches, sequences)):
-                    nll = self._nll(self.model, batch)
-                    total += nll if number < len(batches) else 0.0
-        self._sum_over_processes(total)
-        loss = total.item() / self.val_rows.counts()[1]
+            nll = None
+            while nll is None:
+                nll = self._try_evaluate(sequences)
+            self._sum_over_processes(nll)
+            total += nll.item()
+        loss = total / self.val_rows.counts()[1]
         step = self.state.global_step
         self.state.log_history.append({"step": step, "eval_loss": loss})
         best = best_step(self.state.log_history) == step and step > 0
@@ -268,6 +271,26 @@ class StepTrainer(Trainer):
         if self.plan.early_stop and has_given_up(self.state.log_history):
             self.control.should_training_stop = True
         return {"eval_loss": loss}
+
+    def _try_evaluate(self, sequences: list[EncodedSequence]) -> torch.Tensor | None:
+        """This process' part of the sum of some sequences' losses; None where memory ran out and less may do."""
+        batches = self._batches(self._share(sequences))
+        total = torch.zeros(
+            (), device=self.args.device, dtype=torch.float64 if self.args.device.type != "mps" else None
+        )
+        try:
+            with torch.no_grad():
+                for number, batch in enumerate(self._as_many_as_others(batches, sequences)):
+                    nll = self._nll(self.model, batch)
+                    total += nll if number < len(batches) else 0.0
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            reason = str(error)
+        else:
+            return total
+        self._use_less_memory(max((batch.sequences for batch in batches), default=1), reason, can_recompute=False)
+        return None
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         super()._save_checkpoint(model, trial)
@@ -343,9 +366,3 @@ class _Reporter(TrainerCallback):
         control.should_training_stop = stop or step >= state.max_steps
         if control.should_save:
             self.saved_at = time.monotonic()
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    """CUDA has a class for it; MPS and the CPU's allocator only words."""
-    words = ("out of memory", "can't allocate memory", "not enough memory")
-    return isinstance(error, torch.OutOfMemoryError) or any(word in str(error) for word in words)

@@ -67,6 +67,7 @@ def test_bfloat16_is_for_cards_that_compute_it(
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (5 + device, 8))
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: ["sm_75", "sm_80", "sm_90"])
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"Test GPU {device}")
     assert detect() == Hardware("cuda", dtype, "Test GPU 0", 8, 5)  # type: ignore[arg-type]
     # one of several processes has a card of its own
