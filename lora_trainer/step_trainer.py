@@ -41,6 +41,8 @@ from lora_trainer.sharding import allow_on_cpu, configure, shards, split, whole
 
 CHECKPOINT_SECONDS = 600
 """A kill loses at most this much, where evaluations are further apart."""
+_FIRST_SCALE = 1024.0
+"""What a float16 loss is multiplied by at first: from the usual 65536, a short run would lose its first steps."""
 _RECENT = 20
 """Steps over which the speed is averaged."""
 
@@ -96,6 +98,9 @@ class StepTrainer(Trainer):
         if shards() > 1:
             allow_on_cpu()
         super().create_accelerator_and_postprocess()
+        scaler = self.accelerator.scaler
+        if scaler is not None:
+            scaler.load_state_dict({**scaler.state_dict(), "scale": _FIRST_SCALE})
 
     def compute_loss_context_manager(self) -> Any:
         """accelerate wraps a model's forward in autocast, but not where it splits the weights."""
@@ -139,6 +144,8 @@ class StepTrainer(Trainer):
             loss = self._try_step(model, sequences)
         self._sum_over_processes(loss)
         if not math.isfinite(loss.item()):
+            if self.args.fp16 and not any("loss" in entry for entry in self.state.log_history):
+                raise UsageError("error.train.float16")
             raise UsageError("error.train.not_finite", step=step + 1, learning_rate=rate)
         tokens = sum(len(sequence) - 1 for sequence in sequences)
         self.state.log_history.append(
@@ -314,6 +321,14 @@ class StepTrainer(Trainer):
 
     def _load_from_checkpoint(self, *_: Any) -> None:
         """Nothing: the adapter is there before the model is split among processes."""
+
+    def _load_rng_state(self, *_: Any) -> None:
+        """Nothing: each step sets its own, and a checkpoint of another device has others."""
+
+    def _load_scaler(self, checkpoint: str | None) -> None:
+        """Where there is one: a checkpoint of a float16 card may go on elsewhere."""
+        if self.accelerator.scaler is not None:
+            super()._load_scaler(checkpoint)
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         optimizer = whole(self.optimizer.state_dict())

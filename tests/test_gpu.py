@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import torch
 
-from lora_trainer.errors import ResourceError
-from lora_trainer.events import Event, Note
+from lora_trainer.errors import ResourceError, UsageError
+from lora_trainer.events import Event, Note, StepDone
 from lora_trainer.hardware import Hardware, detect, fit_memory, is_out_of_memory, unused_card
 from lora_trainer.plan import TrainPlan
 from lora_trainer.prefix_tree import _masks, agrees_with_padding, tree_batches
@@ -36,8 +36,8 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Any:
 @pytest.mark.parametrize(
     ("dtype", "families"),
     [
-        ("bfloat16", ["qwen2", "qwen3", "llama", "gemma2", "gemma3", "phi3", "mistral"]),
-        ("float16", ["qwen2", "gemma3"]),
+        ("bfloat16", ["qwen2", "gemma3", "phi3"]),
+        ("float16", ["qwen2"]),
     ],
 )
 def test_nothing_in_a_step_stays_behind_on_the_cpu(dtype: str, families: list[str], tmp_path: Path) -> None:
@@ -58,6 +58,72 @@ def test_masks_are_laid_out_so_that_cuda_takes_them_without_a_copy(family: str, 
     for usual, mask in zip(*both, strict=True):
         assert mask.shape == usual.shape and mask.dtype == usual.dtype
         assert mask.stride(-1) == 1 and all(stride % 16 == 0 for stride in mask.stride()[:-1])
+
+
+@pytest.fixture
+def float16(monkeypatch: pytest.MonkeyPatch) -> Hardware:
+    """A CPU that computes as a card without bfloat16 does, which accelerate doesn't let it."""
+    from transformers import Trainer
+
+    create = Trainer.create_accelerator_and_postprocess
+
+    def with_scaler(trainer: Any) -> None:
+        create(trainer)
+        if trainer.args.fp16:
+            trainer.accelerator.native_amp = True
+            trainer.accelerator.scaler = torch.amp.GradScaler("cpu")
+
+    monkeypatch.setattr(Trainer, "create_accelerator_and_postprocess", with_scaler)
+    return replace(CPU, dtype="float16")
+
+
+def test_a_card_without_bfloat16_learns_the_same_and_goes_on_exactly(
+    parts: Any, tmp_path: Path, float16: Hardware
+) -> None:
+    plan = replace(PLAN, epochs=1.5)
+    full = train(*parts, plan, tmp_path / "full", hardware=CPU)
+    whole = train(*parts, plan, tmp_path / "whole", hardware=float16)
+    assert [loss for _, loss in whole.losses] == pytest.approx([loss for _, loss in full.losses], rel=1e-2)
+    events: list[Event] = []
+    first = train(
+        *parts,
+        plan,
+        tmp_path / "parts",
+        listener=events.append,
+        stop=lambda: sum(isinstance(event, StepDone) for event in events) > 2,
+        hardware=float16,
+    )
+    assert first.interrupted and not [event for event in events if isinstance(event, Note)]
+    scale = torch.load(tmp_path / "parts" / "checkpoints" / "checkpoint-3" / "scaler.pt")["scale"]
+    # none of the steps was left out for a scale that was too large
+    assert scale == 1024
+    train(*parts, plan, tmp_path / "parts", resume=True, hardware=float16)
+    adapters = [tmp_path / name / "adapter" / "adapter_model.safetensors" for name in ("parts", "whole")]
+    assert adapters[0].read_bytes() == adapters[1].read_bytes()
+
+
+def test_what_a_card_without_bfloat16_has_begun_goes_on_elsewhere(
+    parts: Any, tmp_path: Path, float16: Hardware
+) -> None:
+    done: list[Event] = []
+    train(*parts, PLAN, tmp_path, listener=done.append, stop=lambda: len(done) > 3, hardware=float16)
+    assert list(tmp_path.glob("checkpoints/*/scaler.pt"))
+    assert not train(*parts, PLAN, tmp_path, resume=True, hardware=CPU).interrupted
+
+
+def test_a_model_that_overflows_in_float16_is_told_with_a_way_out(
+    parts: Any, tmp_path: Path, float16: Hardware
+) -> None:
+    def overflow(module: Any, _: Any, output: Any) -> Any:
+        return output * 1e5 if type(module).__name__ == "Qwen2RMSNorm" else None
+
+    handle = torch.nn.modules.module.register_module_forward_hook(overflow)
+    try:
+        with pytest.raises(UsageError) as refused:
+            train(*parts, PLAN, tmp_path, hardware=float16)
+    finally:
+        handle.remove()
+    assert "CUDA_VISIBLE_DEVICES" in t(refused.value.key, **refused.value.values)
 
 
 @pytest.mark.parametrize(
