@@ -144,26 +144,31 @@ class MemoryUse:
     """Activations are computed a second time on the way back instead of being kept: a third slower, far smaller."""
 
 
-def fit_memory(base: BaseModel, plan: TrainPlan, hardware: Hardware) -> MemoryUse:
-    """The fastest use of memory that is estimated to fit; the smallest one where none is."""
+def fit_memory(base: BaseModel, plan: TrainPlan, hardware: Hardware, longest: int = 0, together: int = 0) -> MemoryUse:
+    """The fastest use of memory that is estimated to fit; the smallest one where none is.
+
+    `longest`, `together`: tokens of the data's longest sequence and dialogue, where these are known.
+    """
+    longest = longest or plan.max_length
     budgets = [hardware.token_budget]
-    while budgets[-1] > plan.max_length:
-        budgets.append(max(budgets[-1] // 2, plan.max_length))
+    while budgets[-1] > longest:
+        budgets.append(max(budgets[-1] // 2, longest))
+    step = max(longest, together) * plan.batch_size
     for checkpointing in (False, True):
         for budget in budgets:
-            use = MemoryUse(budget, checkpointing)
-            if _estimate(base, plan, hardware, use) <= hardware.memory_free:
-                return use
+            tokens = max(longest, min(budget, step))
+            if _estimate(base, plan, hardware, tokens, checkpointing=checkpointing) <= hardware.memory_free:
+                return MemoryUse(budget, checkpointing)
     return MemoryUse(budgets[-1], checkpointing=True)
 
 
 def training_memory_needed(base: BaseModel, plan: TrainPlan, hardware: Hardware) -> int:
     """Bytes that training takes on the device at the least, estimated on the safe side."""
-    return _estimate(base, plan, hardware, MemoryUse(plan.max_length, checkpointing=True))
+    return _estimate(base, plan, hardware, plan.max_length, checkpointing=True)
 
 
-def _estimate(base: BaseModel, plan: TrainPlan, hardware: Hardware, use: MemoryUse) -> int:
-    """Base weights, adapter, activations and logits of one micro-batch, and what the libraries take.
+def _estimate(base: BaseModel, plan: TrainPlan, hardware: Hardware, tokens: int, *, checkpointing: bool) -> int:
+    """Base weights, adapter, activations and logits of a micro-batch of `tokens`, and what the libraries take.
 
     Base weights in the device's type, or in 4 bits those of the linear layers; LoRA weights, gradients and Adam's two
     moments in float32 (16 bytes a weight); of the activations, for each token and layer some 20 values of the hidden
@@ -177,7 +182,6 @@ def _estimate(base: BaseModel, plan: TrainPlan, hardware: Hardware, use: MemoryU
     hidden, layers = config.hidden_size, config.num_hidden_layers
     mlp = getattr(config, "intermediate_size", None) or 4 * hidden
     size = BYTES[hardware.dtype]
-    tokens = max(plan.max_length, min(use.token_budget, plan.max_length * plan.batch_size))
     weights: float = base.parameters * size
     if plan.qlora:
         weights -= weights_in_four_bits(base) * (size - BYTES_PER_WEIGHT)
@@ -186,9 +190,9 @@ def _estimate(base: BaseModel, plan: TrainPlan, hardware: Hardware, use: MemoryU
         weights = weights / hardware.shards + (2 * weights / layers + 2 * config.vocab_size * hidden * size)
     lora = plan.lora_rank * layers * (4 * 2 * hidden + 3 * (hidden + mlp)) * 16
     whole_layer = hidden * 20 + mlp * 6
-    activations = tokens * size * (whole_layer + hidden * layers if use.checkpointing else whole_layer * layers)
+    activations = tokens * size * (whole_layer + hidden * layers if checkpointing else whole_layer * layers)
     if hardware.device == "mps":
         # scores and probabilities of one tree
-        activations += 2 * config.num_attention_heads * tokens**2 * size * (1 if use.checkpointing else layers)
+        activations += 2 * config.num_attention_heads * tokens**2 * size * (1 if checkpointing else layers)
     logits = tokens // 4 * config.vocab_size * 4 * 3
     return int(weights + lora + activations + logits + 500e6)

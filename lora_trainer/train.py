@@ -159,7 +159,7 @@ def _trainer(
     # what is split among several devices may be larger than one of them
     device = "cpu" if hardware.shards > 1 else str(arguments.device)
     # as much as is free before the model is there
-    use = fit_memory(base, plan, hardware)
+    use = fit_memory(base, plan, hardware, *train_rows.most_tokens())
     try:
         model = adapted_model(base, plan, device, hardware.dtype)
     except RuntimeError as error:

@@ -57,6 +57,15 @@ def test_memory_is_used_as_fast_as_it_fits(base: BaseModel) -> None:
     assert seen == sorted(seen, key=lambda use: (use.checkpointing, -use.token_budget)) and len(seen) > 3
 
 
+def test_short_dialogues_need_no_room_for_the_longest_that_may_come(base: BaseModel) -> None:
+    plan, card = TrainPlan(max_length=8192, batch_size=8), replace(GPU, memory_free=16_560_000_000)
+    assert fit_memory(base, plan, card) == MemoryUse(8192, checkpointing=True)
+    assert fit_memory(base, plan, card, 150, 300) == MemoryUse(8192, checkpointing=False)
+    # steps of many turns that don't fit at once are cut into pieces that do
+    pieces = fit_memory(base, plan, replace(card, memory_free=16_510_000_000), 150, 3000)
+    assert 150 < pieces.token_budget < 2400 and not pieces.checkpointing
+
+
 @pytest.mark.parametrize(("capability", "dtype"), [((9, 0), "bfloat16"), ((8, 0), "bfloat16"), ((7, 5), "float16")])
 def test_bfloat16_is_for_cards_that_compute_it(
     monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], dtype: str
