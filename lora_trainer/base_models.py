@@ -172,6 +172,9 @@ def load_model(base: BaseModel, device: str, dtype: str, *, four_bits: bool = Fa
         modeling_gguf_pytorch_utils.tqdm = lambda tensors, **_: tensors
     if four_bits:
         options |= {"quantization_config": quantization(dtype), "device_map": {"": device}}
+    elif device.startswith("cuda") and base.kind == "folder":
+        # straight from the files: main memory needn't hold the model
+        options["device_map"] = {"": device}
     folder = base.path if base.kind == "folder" else base.path.parent
     model = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=False, **options)
     if base.kind == "gguf":

@@ -92,6 +92,20 @@ class EncodedDialogues(Sequence[EncodedDialogue]):
             self._forget()
         return sequences, supervised
 
+    def most_tokens(self) -> tuple[int, int]:
+        """Tokens of the longest sequence, and of the longest dialogue's sequences together."""
+        import numpy as np
+        import pyarrow.compute as compute  # type: ignore[import-untyped, unused-ignore]
+
+        longest = together = 0
+        for rows in self._rows.with_format("arrow").iter(_CHUNK):
+            prompts, answers = (rows[name].combine_chunks() for name in ("prompts", "answers"))
+            sizes = compute.add(*(compute.list_value_length(part.flatten()) for part in (prompts, answers))).to_numpy()
+            longest = max(longest, int(sizes.max()))
+            together = max(together, int(np.bincount(compute.list_parent_indices(prompts).to_numpy(), sizes).max()))
+            self._forget()
+        return longest, together
+
     def _forget(self) -> None:
         """Give back the pages that were read: else all of the file comes to count as this process' memory."""
         if sys.platform != "win32":

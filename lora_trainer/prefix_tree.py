@@ -155,9 +155,15 @@ def agrees_with_padding(model: Any, sequences: Sequence[EncodedSequence], pad_id
     """
     import torch
 
+    from lora_trainer.hardware import is_out_of_memory
+
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     training = model.training
-    model.eval()  # without dropout
+    # without dropout; but only in training are activations recomputed, where memory asks for it
+    model.train(not getattr(model.config.get_text_config(), "attention_dropout", 0.0))
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.eval()
     losses, gradients = [], []
     ways: list[tuple[Any, Any]] = [
         (negative_log_likelihood, micro_batches(sequences, sum(map(len, sequences)) * len(sequences), pad_id)),
@@ -169,10 +175,8 @@ def agrees_with_padding(model: Any, sequences: Sequence[EncodedSequence], pad_id
             found = gradients_of(loss, parameters)
             losses.append(loss.item())
             gradients.append(torch.cat([g.flatten().float() for g in found if g is not None]))
-    except torch.OutOfMemoryError:
-        return None
-    except Exception:  # a model that takes no such mask says so in its own way
-        return False
+    except Exception as error:  # a model that takes no such mask says so in its own way
+        return None if is_out_of_memory(error) else False
     finally:
         model.train(training)
     tolerance = 1e-3 if model.dtype == torch.float32 else 0.1
@@ -197,7 +201,9 @@ def _masks(model: Any, tree: TreeBatch) -> Any:
 
     def additive(allowed: Any) -> Any:
         dtype = model.dtype if model.dtype.is_floating_point else torch.float32
-        mask = torch.zeros(allowed.shape, dtype=dtype, device=allowed.device)
+        # where rows of a mask don't begin at multiples of 16, CUDA's kernel has it copied, and kept, in every layer
+        width = tree.tokens if allowed.device.type == "cpu" else -(-tree.tokens // 16) * 16
+        mask = torch.zeros(tree.tokens, width, dtype=dtype, device=allowed.device)[:, : tree.tokens]
         return cut_into_blocks(mask.masked_fill_(~allowed, torch.finfo(dtype).min)[None, None], tree.ends)
 
     kinds = set(getattr(config, "layer_types", None) or ())

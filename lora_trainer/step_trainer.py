@@ -26,6 +26,7 @@ from lora_trainer.checkpoints import Checkpoints, best_step, has_given_up
 from lora_trainer.encode import EncodedDialogues, EncodedSequence
 from lora_trainer.errors import ResourceError, UsageError
 from lora_trainer.events import CheckpointSaved, Evaluated, Listener, Note, StepDone, ignore
+from lora_trainer.hardware import give_memory_back, is_out_of_memory
 from lora_trainer.plan import TrainPlan, steady_steps
 from lora_trainer.prefix_tree import (
     TreeBatch,
@@ -40,6 +41,8 @@ from lora_trainer.sharding import allow_on_cpu, configure, shards, split, whole
 
 CHECKPOINT_SECONDS = 600
 """A kill loses at most this much, where evaluations are further apart."""
+_FIRST_SCALE = 1024.0
+"""What a float16 loss is multiplied by at first: from the usual 65536, a short run would lose its first steps."""
 _RECENT = 20
 """Steps over which the speed is averaged."""
 
@@ -95,6 +98,9 @@ class StepTrainer(Trainer):
         if shards() > 1:
             allow_on_cpu()
         super().create_accelerator_and_postprocess()
+        scaler = self.accelerator.scaler
+        if scaler is not None:
+            scaler.load_state_dict({**scaler.state_dict(), "scale": _FIRST_SCALE})
 
     def compute_loss_context_manager(self) -> Any:
         """accelerate wraps a model's forward in autocast, but not where it splits the weights."""
@@ -138,6 +144,8 @@ class StepTrainer(Trainer):
             loss = self._try_step(model, sequences)
         self._sum_over_processes(loss)
         if not math.isfinite(loss.item()):
+            if self.args.fp16 and not any("loss" in entry for entry in self.state.log_history):
+                raise UsageError("error.train.float16")
             raise UsageError("error.train.not_finite", step=step + 1, learning_rate=rate)
         tokens = sum(len(sequence) - 1 for sequence in sequences)
         self.state.log_history.append(
@@ -153,24 +161,31 @@ class StepTrainer(Trainer):
         # a process without a sequence has to join in
         counting = len(batches) if mine else 0
         batches = self._as_many_as_others(batches, sequences)
-        loss = torch.zeros((), device=self.args.device)
         try:
-            for number, batch in enumerate(batches):
-                last = number == len(batches) - 1
-                # DDP and FSDP average over the processes
-                weight = self.args.world_size / supervised if number < counting else 0.0
-                with nullcontext() if last else self.accelerator.no_sync(model):
-                    nll = self._nll(model, batch)
-                    self.accelerator.backward(nll * weight)
-                loss += nll.detach() * weight / self.args.world_size
-        except (torch.OutOfMemoryError, RuntimeError) as error:
-            if not _out_of_memory(error):
+            return self._forward_and_backward(model, batches, counting, supervised)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
                 raise
             reason = str(error)
-        else:
-            return loss
-        self._use_less_memory(model, max(batch.sequences for batch in batches), reason)
+        # the error is gone, and with it what its traceback kept in memory
+        model.zero_grad()
+        self._use_less_memory(max(batch.sequences for batch in batches), reason, can_recompute=not self.checkpointing)
         return None
+
+    def _forward_and_backward(
+        self, model: Any, batches: Sequence[MicroBatch | TreeBatch], counting: int, supervised: int
+    ) -> torch.Tensor:
+        """Loss and gradients of micro-batches, of which the first ones count; both over all supervised tokens."""
+        loss = torch.zeros((), device=self.args.device)
+        for number, batch in enumerate(batches):
+            last = number == len(batches) - 1
+            # DDP and FSDP average over the processes
+            weight = self.args.world_size / supervised if number < counting else 0.0
+            with nullcontext() if last else self.accelerator.no_sync(model):
+                nll = self._nll(model, batch)
+                self.accelerator.backward(nll * weight)
+            loss += nll.detach() * weight / self.args.world_size
+        return loss
 
     def _nll(self, model: Any, batch: MicroBatch | TreeBatch) -> torch.Tensor:
         loss_of: Any = tree_negative_log_likelihood if isinstance(batch, TreeBatch) else negative_log_likelihood
@@ -218,20 +233,18 @@ class StepTrainer(Trainer):
             self.listener(Note("note.tree.differs"))
         return bool(agree)
 
-    def _use_less_memory(self, model: Any, sequences: int, reason: str) -> None:
+    def _use_less_memory(self, sequences: int, reason: str, *, can_recompute: bool) -> None:
         """Halve the token budget, then recompute activations, then give up (at once among several processes)."""
         alone = self.args.world_size == 1
         if alone and sequences > 1:
             self.token_budget //= 2
             self.listener(Note("note.token_budget_halved", {"tokens": self.token_budget}))
-        elif alone and not self.checkpointing:
+        elif alone and can_recompute:
             self._checkpoint_activations()
             self.listener(Note("note.activations_recomputed"))
         else:
             raise ResourceError("error.resource.training_memory", max_length=self.plan.max_length, reason=reason)
-        model.zero_grad()
-        if self.args.device.type != "cpu":
-            getattr(torch, self.args.device.type).empty_cache()
+        give_memory_back(self.args.device.type)
 
     def _checkpoint_activations(self) -> None:
         self.checkpointing = True
@@ -248,19 +261,16 @@ class StepTrainer(Trainer):
         self.control.should_evaluate = False
         if not self.val_rows:
             return {}
-        total = torch.zeros(
-            (), device=self.args.device, dtype=torch.float64 if self.args.device.type != "mps" else None
-        )
+        total = 0.0
         self.model.eval()
         for start in range(0, len(self.val_rows), _EVALUATED):
             sequences = [s for dialogue in self.val_rows[start : start + _EVALUATED] for s in dialogue.sequences]
-            batches = self._batches(self._share(sequences))
-            with torch.no_grad():
-                for number, batch in enumerate(self._as_many_as_others(batches, sequences)):
-                    nll = self._nll(self.model, batch)
-                    total += nll if number < len(batches) else 0.0
-        self._sum_over_processes(total)
-        loss = total.item() / self.val_rows.counts()[1]
+            nll = None
+            while nll is None:
+                nll = self._try_evaluate(sequences)
+            self._sum_over_processes(nll)
+            total += nll.item()
+        loss = total / self.val_rows.counts()[1]
         step = self.state.global_step
         self.state.log_history.append({"step": step, "eval_loss": loss})
         best = best_step(self.state.log_history) == step and step > 0
@@ -268,6 +278,26 @@ class StepTrainer(Trainer):
         if self.plan.early_stop and has_given_up(self.state.log_history):
             self.control.should_training_stop = True
         return {"eval_loss": loss}
+
+    def _try_evaluate(self, sequences: list[EncodedSequence]) -> torch.Tensor | None:
+        """This process' part of the sum of some sequences' losses; None where memory ran out and less may do."""
+        batches = self._batches(self._share(sequences))
+        total = torch.zeros(
+            (), device=self.args.device, dtype=torch.float64 if self.args.device.type != "mps" else None
+        )
+        try:
+            with torch.no_grad():
+                for number, batch in enumerate(self._as_many_as_others(batches, sequences)):
+                    nll = self._nll(self.model, batch)
+                    total += nll if number < len(batches) else 0.0
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            reason = str(error)
+        else:
+            return total
+        self._use_less_memory(max((batch.sequences for batch in batches), default=1), reason, can_recompute=False)
+        return None
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         super()._save_checkpoint(model, trial)
@@ -291,6 +321,14 @@ class StepTrainer(Trainer):
 
     def _load_from_checkpoint(self, *_: Any) -> None:
         """Nothing: the adapter is there before the model is split among processes."""
+
+    def _load_rng_state(self, *_: Any) -> None:
+        """Nothing: each step sets its own, and a checkpoint of another device has others."""
+
+    def _load_scaler(self, checkpoint: str | None) -> None:
+        """Where there is one: a checkpoint of a float16 card may go on elsewhere."""
+        if self.accelerator.scaler is not None:
+            super()._load_scaler(checkpoint)
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         optimizer = whole(self.optimizer.state_dict())
@@ -343,9 +381,3 @@ class _Reporter(TrainerCallback):
         control.should_training_stop = stop or step >= state.max_steps
         if control.should_save:
             self.saved_at = time.monotonic()
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    """CUDA has a class for it; MPS and the CPU's allocator only words."""
-    words = ("out of memory", "can't allocate memory", "not enough memory")
-    return isinstance(error, torch.OutOfMemoryError) or any(word in str(error) for word in words)

@@ -11,8 +11,9 @@ from typing import Any
 from lora_trainer.base_models import BaseModel, load_model, silence_libraries
 from lora_trainer.checkpoints import Checkpoints, best_step, has_given_up, publish_adapter
 from lora_trainer.encode import EncodedDialogues
+from lora_trainer.errors import ResourceError
 from lora_trainer.events import Listener, Note, TrainingStarted, ignore
-from lora_trainer.hardware import Hardware, detect, fit_memory
+from lora_trainer.hardware import Hardware, detect, fit_memory, give_memory_back, is_out_of_memory
 from lora_trainer.plan import TrainPlan
 
 MAX_GRADIENT_NORM = 1.0
@@ -87,6 +88,8 @@ def train(
         trainer.listener(_started(trainer, train_rows, plan, done, hardware))
         trainer.train(resume_from_checkpoint=str(checkpoints.at(done)) if done else None)
         done, history = trainer.state.global_step, trainer.state.log_history
+        del trainer
+        give_memory_back(hardware.device)
     interrupted = is_unfinished()
     val_losses = [(entry["step"], entry["eval_loss"]) for entry in history if "eval_loss" in entry]
     best = best_step(history)
@@ -155,8 +158,15 @@ def _trainer(
 
     # what is split among several devices may be larger than one of them
     device = "cpu" if hardware.shards > 1 else str(arguments.device)
-    model = adapted_model(base, plan, device, hardware.dtype)
-    use = fit_memory(base, plan, hardware)
+    # as much as is free before the model is there
+    use = fit_memory(base, plan, hardware, *train_rows.most_tokens())
+    try:
+        model = adapted_model(base, plan, device, hardware.dtype)
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        reason = str(error).partition("\n")[0]
+        raise ResourceError("error.resource.training_memory", max_length=plan.max_length, reason=reason) from None
     pad = tokenizer.pad_token_id
     return StepTrainer(
         model,

@@ -42,7 +42,7 @@ def checks() -> list[Check]:
     if missing:
         lines.append(Check("machine.packages", "warning", "machine.packages_missing", {"names": ", ".join(missing)}))
     if versions["torch"]:
-        lines.append(_device())
+        lines += _devices()
     lines.append(_ollama())
     home = default_home()
     existing = next(path for path in (home, *home.parents) if path.exists())
@@ -61,12 +61,15 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _device() -> Check:
-    from lora_trainer.hardware import detect
+def _devices() -> list[Check]:
+    from lora_trainer.hardware import detect, unused_card
 
     found = detect()
     values = {"device": found.device, "name": found.name, "dtype": found.dtype}
-    return Check("machine.device", "ok", "machine.device", values | {"free": f"{found.memory_free / GIGABYTE:.1f}"})
+    values["free"] = f"{found.memory_free / GIGABYTE:.1f}"
+    unused = unused_card()
+    warnings = [Check("machine.device", "warning", unused.key, unused.values)] if unused else []
+    return [Check("machine.device", "ok", "machine.device", values), *warnings]
 
 
 def _ollama() -> Check:

@@ -51,6 +51,7 @@ def check(job: Job, listener: Listener) -> Prepared | None:
     None for a run that is trained already: what is left of it needs the record only.
     """
     from lora_trainer.base_models import chat_format_of, load_tokenizer, resolve_base_model
+    from lora_trainer.hardware import unused_card
     from lora_trainer.sharding import check_version
     from ollama_export.gguf import supported_architecture
 
@@ -78,6 +79,8 @@ def check(job: Job, listener: Listener) -> Prepared | None:
     if job.plan.qlora:
         with _checking(listener, "qlora") as facts:
             facts |= check_four_bits(base, listener)
+    if unused := unused_card():
+        listener(unused)
     with _checking(listener, "memory") as facts:
         facts |= check_memory(job, base)
     with _checking(listener, "chat_format") as facts:

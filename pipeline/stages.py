@@ -122,7 +122,7 @@ def _first_record(job: Job, prepared: Prepared) -> dict[str, Any]:
 
 
 def _train(job: Job, prepared: Prepared | None, run: Run, listener: Listener, stop: Stop) -> dict[str, Any]:
-    from lora_trainer.hardware import give_back_free_memory
+    from lora_trainer.hardware import give_memory_back
     from lora_trainer.train import train
     from pipeline.loss_curve import draw
 
@@ -131,7 +131,7 @@ def _train(job: Job, prepared: Prepared | None, run: Run, listener: Listener, st
     initial = _initial_adapter(job, run)
     with together(Work(prepared.base, prepared.chat_format, job.dataset.train, job.dataset.val, run.plan)):
         job.dataset.set_aside()
-        give_back_free_memory()
+        give_memory_back("cpu")
         result = train(
             prepared.base,
             prepared.tokenizer,

@@ -56,6 +56,8 @@ def test_every_answer_is_a_sequence_behind_its_prompt_as_served(
     assert len(second) > len(first)
     assert encoded[0].supervised_tokens == len(first.answer_ids) + len(second.answer_ids)
     assert encoded.counts() == (2, encoded[0].supervised_tokens)
+    sizes = [len(sequence) for sequence in encoded[0].sequences]
+    assert encoded.most_tokens() == (max(sizes), sum(sizes))
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -57,6 +57,15 @@ def test_memory_is_used_as_fast_as_it_fits(base: BaseModel) -> None:
     assert seen == sorted(seen, key=lambda use: (use.checkpointing, -use.token_budget)) and len(seen) > 3
 
 
+def test_short_dialogues_need_no_room_for_the_longest_that_may_come(base: BaseModel) -> None:
+    plan, card = TrainPlan(max_length=8192, batch_size=8), replace(GPU, memory_free=16_560_000_000)
+    assert fit_memory(base, plan, card) == MemoryUse(8192, checkpointing=True)
+    assert fit_memory(base, plan, card, 150, 300) == MemoryUse(8192, checkpointing=False)
+    # steps of many turns that don't fit at once are cut into pieces that do
+    pieces = fit_memory(base, plan, replace(card, memory_free=16_510_000_000), 150, 3000)
+    assert 150 < pieces.token_budget < 2400 and not pieces.checkpointing
+
+
 @pytest.mark.parametrize(("capability", "dtype"), [((9, 0), "bfloat16"), ((8, 0), "bfloat16"), ((7, 5), "float16")])
 def test_bfloat16_is_for_cards_that_compute_it(
     monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], dtype: str
@@ -67,6 +76,7 @@ def test_bfloat16_is_for_cards_that_compute_it(
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (5 + device, 8))
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: ["sm_75", "sm_80", "sm_90"])
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"Test GPU {device}")
     assert detect() == Hardware("cuda", dtype, "Test GPU 0", 8, 5)  # type: ignore[arg-type]
     # one of several processes has a card of its own
