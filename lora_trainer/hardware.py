@@ -136,8 +136,6 @@ def give_memory_back(device: str) -> None:
 
 
 def _processor_name() -> str:
-    import platform
-
     return f"{platform.processor() or platform.machine()}, {os.cpu_count()} threads"
 
 

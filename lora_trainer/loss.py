@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 from weakref import WeakSet
 
@@ -33,16 +34,19 @@ class _HeadNLL(torch.autograd.Function):
         ctx: Any, hidden: Any, weight: Any, bias: Any, owners: Any, targets: Any, weights: Any, learn: bool
     ) -> Any:
         places, vocabulary = len(hidden), len(weight)
-        width = max(256, _BUFFER // places)
-        buffer = torch.empty(places * min(width, vocabulary), dtype=hidden.dtype, device=hidden.device)
+        exact = _sums_in_float32(hidden.device.type, hidden.dtype)
+        # where a chunk of the weights has to be turned into float32, it is held too
+        width = max(256, _BUFFER // (places if exact else max(places, hidden.shape[1])))
+        buffer = torch.empty(places * min(width, vocabulary), dtype=torch.float32, device=hidden.device)
         highest = torch.full((places, 1), -torch.inf, device=hidden.device)
         summed = torch.zeros_like(highest)
         # sum of p(token) W[token], as yet without its divisor
         mean = torch.zeros(places, hidden.shape[1], dtype=torch.float32, device=hidden.device) if learn else None
         for start in range(0, vocabulary, width):
             chunk = weight[start : start + width]
-            logits = torch.mm(hidden, chunk.T, out=buffer[: places * len(chunk)].view(places, -1))
-            scores = (logits if bias is None else logits.add_(bias[start : start + width])).float()
+            scores = _product(hidden, chunk.T, buffer[: places * len(chunk)].view(places, -1), exact)
+            if bias is not None:
+                scores.add_(bias[start : start + width])
             higher = torch.maximum(highest, scores.amax(-1, keepdim=True))
             rescale = (highest - higher).exp_()
             highest = higher
@@ -51,10 +55,11 @@ class _HeadNLL(torch.autograd.Function):
             summed.mul_(rescale).add_(mass.sum(-1, keepdim=True))
             if mean is None:
                 continue
+            mean.mul_(rescale)
             if mean.dtype is weight.dtype:
-                mean.mul_(rescale).addmm_(mass, chunk)
+                mean.addmm_(mass, chunk)
             else:
-                mean.mul_(rescale).add_(mass.to(weight.dtype) @ chunk)
+                mean.add_(_product(mass.to(weight.dtype) if exact else mass, chunk, torch.empty_like(mean), exact))
         normaliser = (summed.log() + highest)[owners, 0]
         wanted = weight[targets].float()
         chosen = (hidden[owners].float() * wanted).sum(-1)
@@ -72,6 +77,31 @@ class _HeadNLL(torch.autograd.Function):
     def backward(ctx: Any, upstream: Any) -> Any:
         (gradient,) = ctx.saved_tensors
         return gradient * upstream.to(gradient.dtype), None, None, None, None, None, None
+
+
+@cache
+def _sums_in_float32(device: str, dtype: Any) -> bool:
+    """Whether products of this type can be had in float32 here, as they are summed up; rounded, they'd spoil the loss.
+
+    CUDA can from PyTorch 2.8 on.
+    """
+    if dtype is torch.float32:
+        return True
+    one = torch.ones(16, 16, dtype=dtype, device=device)
+    try:
+        torch.mm(one, one, out_dtype=torch.float32, out=one.float())
+    except (RuntimeError, TypeError):
+        return False
+    return True
+
+
+def _product(a: Any, b: Any, out: Any, exact: bool) -> Any:
+    """a b, summed up and given in float32, in `out`; `exact`: what `_sums_in_float32` says of their type."""
+    if a.dtype is b.dtype is torch.float32:
+        return torch.mm(a, b, out=out)
+    if exact:
+        return torch.mm(a, b, out_dtype=torch.float32, out=out)
+    return torch.mm(a.float(), b.float(), out=out)
 
 
 def weighted_nll(
