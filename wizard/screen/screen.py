@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -42,6 +43,8 @@ BLOCKS = "▁▂▃▄▅▆▇█"
 PLAIN_BLOCKS = "_.-=+*#@"
 PROGRESS_SECONDS = 30.0
 """Without a terminal, a task is spoken of at most this often before it is done."""
+REFRESH_SECONDS = 0.125
+"""On a terminal, the moving part is drawn this often."""
 
 
 class Screen:
@@ -63,7 +66,10 @@ class Screen:
         self._blocks = BLOCKS if _shows(BLOCKS, self.console.encoding) else PLAIN_BLOCKS
         self._stopping = stopping
         self._said_stopping = False
+        # Lines and the moving part are written by two threads: where both write at once, half a picture stays behind.
+        self._lock = threading.RLock()
         self._live: Any = None
+        self._live_ended = threading.Event()
         self._running: str | None = None
         self._progress: Progress | None = None
         self._progress_started = self._progress_said = 0.0
@@ -83,6 +89,10 @@ class Screen:
 
     def listen(self, event: Event) -> None:
         """Show one event."""
+        with self._lock:
+            self._show(event)
+
+    def _show(self, event: Event) -> None:
         match event:
             case StageStarted(stage):
                 self.settle()
@@ -160,8 +170,16 @@ class Screen:
         elif self._live is None:
             from rich.live import Live
 
-            self._live = Live(get_renderable=self._picture, console=self.console, refresh_per_second=8, transient=True)
-            self._live.start()
+            self._live = Live(get_renderable=self._picture, console=self.console, auto_refresh=False, transient=True)
+            self._live.start(refresh=True)
+            self._live_ended = threading.Event()
+            threading.Thread(target=self._keep_drawing, args=(self._live, self._live_ended), daemon=True).start()
+
+    def _keep_drawing(self, live: Any, ended: threading.Event) -> None:
+        while not ended.wait(REFRESH_SECONDS):
+            with self._lock:
+                if not ended.is_set():
+                    live.refresh()
 
     def _picture(self) -> RenderableType:
         from rich.console import Group
@@ -189,12 +207,14 @@ class Screen:
     def _stop_live(self) -> None:
         if self._live is not None:
             live, self._live = self._live, None
+            self._live_ended.set()
             live.stop()
 
     def settle(self) -> None:
         """Let nothing move any more: before a question, an error and the end."""
-        self._running = self._progress = self._training = None
-        self._stop_live()
+        with self._lock:
+            self._running = self._progress = self._training = None
+            self._stop_live()
 
     # --- lines
 
