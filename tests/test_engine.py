@@ -112,7 +112,7 @@ psutil.Process().kill()
 """
     done = subprocess.run([sys.executable, "-c", script, str(smollm2())], capture_output=True, text=True, check=False)
     with contextlib.suppress(psutil.NoSuchProcess):
-        psutil.Process(int(done.stdout)).wait(30)
+        psutil.Process(int(done.stdout)).wait(300)
 
 
 def test_a_llama_cpp_that_dies_is_an_error_and_takes_nothing_with_it() -> None:

@@ -17,8 +17,8 @@ class Death(Exception):
 class Fault:
     kind: str
     """"die" (before the request is worked on), "die_after" (worked on, not answered), "die_during" (in the middle of an
-    upload's body or after the first line of a stream), "full" (no space left on device), "slow" or "hold" (not worked on
-    while the fault is there, and then dropped)."""
+    upload's body or after the first line of a stream), "full" (no space left on device), "slow" or "hold" (not worked
+    on while the fault is there, and then dropped)."""
     path: str
     """The beginning of the request's path."""
     at: int = 1
