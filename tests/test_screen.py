@@ -114,16 +114,17 @@ import sys
 from lora_trainer.events import Check, Progress
 from wizard.screen import screen
 sys.setswitchinterval(1e-6)
-screen.REFRESH_SECONDS = 0.0005
+screen.REFRESH_SECONDS = 0
 shown = screen.Screen()
-for _ in range(100):
-    for event in (Check("disk", "running"), Progress("export", 1, 3), Check("disk", "ok"), Progress("export", 3, 3)):
+first, second, third = (Progress("export", done, 3) for done in (1, 2, 3))
+for _ in range(300):
+    for event in (Check("disk", "running"), first, second, Check("disk", "ok"), third):
         shown.listen(event)
 """
     with Terminal(["-c", code], columns=60) as terminal:
         assert terminal.finish() == 0
         lines = terminal.everything.splitlines()
-    assert [line.split("  ")[0] for line in lines] == ["✓ 磁盘空间", "✓ 写入 GGUF"] * 100
+    assert [line.split("  ")[0] for line in lines] == ["✓ 磁盘空间", "✓ 写入 GGUF"] * 300
 
 
 def test_a_running_training_shows_its_numbers_and_curve() -> None:
@@ -265,10 +266,12 @@ def test_durations_are_said_in_words(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 
 
-def test_amounts_are_bytes_from_a_mebibyte_on() -> None:
-    assert amount(3, 290) == "3 / 290"
-    assert amount(0, 506_000_000) == "0 MB / 506 MB"
-    assert amount(1_200_000_000, 0) == "1.2 GB"
+def test_amounts_are_sizes_and_where_questions_are_asked_counts() -> None:
+    assert amount("prove", 3, 290) == "3 / 290"
+    assert amount("prove", 2, 2) == "2 / 2"
+    assert amount("export", 0, 506_000_000) == "0 KB / 506 MB"
+    assert amount("export", 142_560, 142_560) == "143 KB"
+    assert amount("download", 1_200_000_000, 0) == "1.2 GB"
 
 
 def test_lines_break_between_chinese_characters_and_never_before_punctuation() -> None:

@@ -137,13 +137,14 @@ class Screen:
         done = 0 < event.total <= event.done
         if done:
             self._progress = None
-            detail = t("progress.done", amount=amount(event.total, 0), time=duration(now - self._progress_started))
+            said = amount(event.task, event.total, event.total)
+            detail = t("progress.done", amount=said, time=duration(now - self._progress_started))
             self._mark("ok", t(f"progress.{event.task}"), detail=detail)
         else:
             self._progress = event
             if not self.console.is_terminal and now - self._progress_said >= PROGRESS_SECONDS:
                 self._progress_said = now
-                self._mark("note", t(f"progress.{event.task}"), detail=amount(event.done, event.total))
+                self._mark("note", t(f"progress.{event.task}"), detail=amount(event.task, event.done, event.total))
         self._draw()
 
     def _show_step(self, training: TrainingView) -> None:
@@ -200,7 +201,7 @@ class Screen:
             bar.add_column(ratio=1)
             bar.add_column(justify="right", no_wrap=True)
             progress_bar = ProgressBar(total=total, completed=self._progress.done, pulse=total is None)
-            bar.add_row(progress_bar, Text(amount(self._progress.done, self._progress.total)))
+            bar.add_row(progress_bar, Text(amount(self._progress.task, self._progress.done, self._progress.total)))
             rows.append(bar)
         return Group(*rows)
 
