@@ -35,8 +35,8 @@ class Completion:
 class Engine:
     """A loaded GGUF; a context manager, `close` gives the memory back.
 
-    Raises ConversionError when it doesn't load, when loading takes longer than `load_seconds` (by default what the file's
-    size allows), or an answer longer than `answer_seconds` and a sixtieth of that for each token.
+    Raises ConversionError when it doesn't load, and when loading takes longer than the file's size allows, or an answer
+    longer than `answer_seconds` and a sixtieth of that for each token.
     """
 
     def __init__(
@@ -45,7 +45,6 @@ class Engine:
         *,
         context: int = 2048,
         threads: int | None = None,
-        load_seconds: float | None = None,
         answer_seconds: float = ANSWER_SECONDS,
     ) -> None:
         import requests
@@ -66,7 +65,7 @@ class Engine:
             "ui": False,
         }
         try:
-            self._server = LlamaServer(gguf, seconds=load_seconds, **parameters)
+            self._server = LlamaServer(gguf, **parameters)
         except Hangs as error:
             raise ConversionError("error.engine.hangs", path=str(gguf), minutes=_minutes(error.seconds)) from error
         except RuntimeError as error:
