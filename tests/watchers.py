@@ -71,8 +71,8 @@ def watched(text: str, words: list[str]) -> int:
 
     watch, show = watcher(text), Screen.listen
 
-    def listen(screen: Screen, event: Event) -> None:
-        show(screen, event)
+    def listen(self: Screen, event: Event) -> None:
+        show(self, event)
         watch(event)
 
     Screen.listen = listen  # type: ignore[method-assign]
