@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from lora_trainer.errors import ConversionError
 from ollama_export.gguf_format import read_head
-from ollama_export.llama_server import LlamaServer
+from ollama_export.llama_server import ANSWER_SECONDS, Hangs, LlamaServer
 
 
 def is_installed() -> bool:
@@ -33,9 +33,20 @@ class Completion:
 
 
 class Engine:
-    """A loaded GGUF; a context manager, `close` gives the memory back. Raises ConversionError when it doesn't load."""
+    """A loaded GGUF; a context manager, `close` gives the memory back.
 
-    def __init__(self, gguf: Path, *, context: int = 2048, threads: int | None = None) -> None:
+    Raises ConversionError when it doesn't load, and when loading takes longer than the file's size allows, or an answer
+    longer than `answer_seconds` and a sixtieth of that for each token.
+    """
+
+    def __init__(
+        self,
+        gguf: Path,
+        *,
+        context: int = 2048,
+        threads: int | None = None,
+        answer_seconds: float = ANSWER_SECONDS,
+    ) -> None:
         import requests
 
         head = read_head(gguf)
@@ -55,8 +66,11 @@ class Engine:
         }
         try:
             self._server = LlamaServer(gguf, **parameters)
+        except Hangs as error:
+            raise ConversionError("error.engine.hangs", path=str(gguf), minutes=_minutes(error.seconds)) from error
         except RuntimeError as error:
             raise ConversionError("error.engine.load", path=str(gguf), reason=str(error)) from error
+        self._gguf, self._answer_seconds = gguf, answer_seconds
         self._session = requests.Session()
         self._session.trust_env = False  # no proxy between us and ourselves
 
@@ -147,7 +161,12 @@ class Engine:
         import requests
 
         try:
-            response = self._session.post(self._server.address + path, json=asked)
+            with self._server.within(self._answer_seconds * (1 + asked.get("n_predict", 0) / 60)):
+                response = self._session.post(self._server.address + path, json=asked)
+        except Hangs as error:
+            raise ConversionError(
+                "error.engine.hangs", path=str(self._gguf), minutes=_minutes(error.seconds)
+            ) from error
         except requests.ConnectionError as error:
             raise ConversionError("error.engine.refused", reason=self._server.last_words()) from error
         answer = response.json()
@@ -155,3 +174,7 @@ class Engine:
             reason = answer.get("error", {}).get("message", response.text)
             raise ConversionError("error.engine.refused", reason=reason)
         return dict(answer)
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 60:.2g}"

@@ -1,7 +1,7 @@
 """llama.cpp's server in a process of its own: `python -m ollama_export.llama_server`, started by LlamaServer.
 
 A process of its own, because now and then llama.cpp doesn't come back from unloading a model, and because it may abort:
-a process can be killed, and dies alone. It ends by itself when whoever started it is gone.
+a process can be killed, and dies alone. It ends by itself when whoever started it is gone, and is ended where it hangs.
 """
 
 from __future__ import annotations
@@ -12,20 +12,40 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
-from contextlib import suppress
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+ANSWER_SECONDS = 600.0
+"""A prompt takes no longer, unless llama.cpp hangs, and a token no longer than a sixtieth of it."""
+
+
+def load_seconds(size: int) -> float:
+    """After how long the loading of `size` bytes hangs: two minutes, and what a drive of 10 MB/s takes to read them."""
+    return 120 + size / 10e6
+
+
+class Hangs(RuntimeError):
+    """llama.cpp was ended because it took longer than `seconds`."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"no answer for {seconds:.0f} s")
+        self.seconds = seconds
 
 
 class LlamaServer:
     """A loaded GGUF behind llama-server's HTTP API, on a port of the loopback interface that the system chooses.
 
     `parameters`: names and values of xllamacpp's CommonParams; a dot leads to an inner one, an enumeration's value is
-    given by its name. Raises RuntimeError with llama.cpp's reason when the GGUF doesn't load.
+    given by its name. Raises RuntimeError with llama.cpp's reason when the GGUF doesn't load, and Hangs when that takes
+    longer than `seconds` (by default as long as its size allows).
     """
 
-    def __init__(self, gguf: Path, *, adapters: Sequence[Path] = (), **parameters: Any) -> None:
+    def __init__(
+        self, gguf: Path, *, adapters: Sequence[Path] = (), seconds: float | None = None, **parameters: Any
+    ) -> None:
         root = str(Path(__file__).resolve().parents[1])
         environment = {**os.environ, "PYTHONUTF8": "1"}
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [root, environment.get("PYTHONPATH")]))
@@ -44,15 +64,41 @@ class LlamaServer:
             # no argument: Windows has little room for a chat template there
             with suppress(OSError):  # where it died at once, the answer is missing
                 self._process.stdin.write(json.dumps(asked).encode() + b"\n")
-            address = self._process.stdout.readline().decode().strip()
+            with self.within(load_seconds(gguf.stat().st_size) if seconds is None else seconds):
+                address = self._process.stdout.readline().decode().strip()
             if not address:
-                self._process.wait()
+                with suppress(subprocess.TimeoutExpired):
+                    self._process.wait(60)
                 raise RuntimeError(self.last_words())
         except BaseException:
             self.close()
             raise
         self.address = address
         """http://127.0.0.1:PORT"""
+
+    @contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        """Kill the process where the block takes longer; raises Hangs then, from whatever the block made of it."""
+        ended = threading.Event()
+
+        def kill() -> None:
+            ended.set()
+            self._process.kill()
+
+        timer = threading.Timer(seconds, kill)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        except Exception as error:
+            if ended.is_set():
+                raise Hangs(seconds) from error
+            raise
+        else:
+            if ended.is_set():
+                raise Hangs(seconds)
+        finally:
+            timer.cancel()
 
     def last_words(self) -> str:
         """The first error that llama.cpp wrote of, or else the end of what it wrote."""
@@ -69,7 +115,6 @@ class LlamaServer:
 
 
 def _serve(gguf: str, adapters: list[str], parameters: dict[str, Any]) -> None:
-    import time
     import traceback
 
     import xllamacpp
@@ -93,8 +138,7 @@ def _serve(gguf: str, adapters: list[str], parameters: dict[str, Any]) -> None:
         server = xllamacpp.Server(params)
     except Exception:
         traceback.print_exc()
-        time.sleep(1)  # llama.cpp writes its log in a thread of its own
-        os._exit(1)
+        sys.exit(1)  # llama.cpp's log, written in a thread of its own, is written to its end
     out.write(server.listening_address + "\n")
     out.flush()
     sys.stdin.buffer.read()

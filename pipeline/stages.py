@@ -71,7 +71,7 @@ def run_stages(
         run.update(status="trained")
         return run
     if job.client is not None and not job.request.keep_gguf:
-        gguf_path(run).unlink(missing_ok=True)
+        _remove_gguf(run)
     run.record.pop("error", None)
     run.update(status="done", finished=now())
     _drop_checkpoints(run)
@@ -87,6 +87,17 @@ def _drop_checkpoints(run: Run) -> None:
 def gguf_path(run: Run) -> Path:
     """Where a run's GGUF is while it is kept: named after the model, beside the Modelfile."""
     return run.folder / f"{run.folder.parent.name}.gguf"
+
+
+def _remove_gguf(run: Run) -> None:
+    """Ollama holds it from now on; the Modelfile, which needs it, says how it is had again."""
+    gguf_path(run).unlink(missing_ok=True)
+    path, name = run.folder / "Modelfile", run.record["name"]
+    text = path.read_text(encoding="utf-8")
+    if not text.startswith("#"):
+        how = f"python train_to_ollama.py --ollama_name {name} --register_only --run {run.number} --keep_gguf"
+        said = "# GGUF 已存入 Ollama，这里的已删除；重新生成 / Ollama has the GGUF, it is gone here; to have it again:"
+        path.write_text(f"{said}\n#   {how}\n{text}", encoding="utf-8", newline="\n")
 
 
 def _must_repeat(run: Run, stage: str) -> bool:

@@ -1,8 +1,8 @@
 """The real program, started many times for the price of loading its libraries once: `python -m tests.preloaded`.
 
-For each line on stdin, a JSON list of the command line's words and the file for the output, the process forks: the
-child is the program from there on, and may be killed like any other. Its id goes out on stdout, and when it has ended
-its exit code (negative: the signal).
+For each line on stdin, a JSON list of the command line's words, the file for the output and a watcher, the process
+forks: the child is the program from there on, and may be killed like any other. When it has ended, its exit code
+(negative: the signal) goes out on stdout.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 from tests.program import ROOT, Program
+from tests.watchers import watched
 
 
 class Preloaded:
@@ -38,19 +39,14 @@ class Preloaded:
         self._server.stdin.close()
         self._server.wait()
 
-    def start(self, *flags: str) -> int:
-        """Begin a run whose output goes where Program.start puts it; the process id."""
+    def run(self, watcher: str, *flags: str) -> int:
+        """The exit code of a watched run whose output goes where Program.start puts it."""
         output = self.program.folder / "output.txt"
         output.write_text("", encoding="utf-8")
         words = self.program.command(*flags)[2:]
         assert self._server.stdin and self._server.stdout
-        self._server.stdin.write(json.dumps([words, str(output)]) + "\n")
+        self._server.stdin.write(json.dumps([words, str(output), watcher]) + "\n")
         self._server.stdin.flush()
-        return int(self._server.stdout.readline())
-
-    def wait(self) -> int:
-        """The exit code of the run begun last."""
-        assert self._server.stdout
         return int(self._server.stdout.readline())
 
 
@@ -59,17 +55,14 @@ def _serve() -> None:
     import peft  # noqa: F401
     import transformers.trainer  # noqa: F401
 
-    import train_to_ollama
-
     for line in iter(sys.stdin.readline, ""):
-        words, output = json.loads(line)
+        words, output, watcher = json.loads(line)
         child = os.fork()
         if child == 0:
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
             for number in (1, 2):
                 os.dup2(os.open(Path(output), os.O_WRONLY | os.O_APPEND), number)
-            sys.exit(train_to_ollama.main(words))
-        print(child, flush=True)  # noqa: T201
+            sys.exit(watched(watcher, words))
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)  # noqa: T201
 
 

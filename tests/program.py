@@ -35,7 +35,9 @@ class Program:
             "HF_HUB_OFFLINE": "1",
             "PYTHONUTF8": "1",
             "OMP_NUM_THREADS": "1",
+            "PYTHONPATH": str(ROOT),
         }
+        self.gate = folder / "gate"
         self.write_data(rows)
 
     def write_data(self, rows: int, mark: str = "") -> None:
@@ -51,11 +53,25 @@ class Program:
         epochs = [] if {"--epochs", "--add_epochs", "--ladder"} & set(flags) else ["--epochs", "1"]
         return [sys.executable, str(ROOT / "train_to_ollama.py"), *given, *epochs, *flags]
 
+    def held(self, moment: str, *flags: str) -> list[str]:
+        """The command line of a run that waits at its first event `KIND:VALUE` while `gate` is there."""
+        return [sys.executable, "-m", "tests.watchers", f"hold {moment} {self.gate}", *self.command(*flags)[2:]]
+
     def start(self, *flags: str) -> subprocess.Popen[str]:
         """Begin a run without a terminal; its output goes to `output.txt`."""
+        return self.begin(self.command(*flags))
+
+    def start_up_to(self, moment: str, *flags: str) -> subprocess.Popen[str]:
+        """As `start`; returns when the run waits at that moment. Removing `gate` lets it go on."""
+        process = self.begin(self.held(moment, *flags))
+        wait_for(self.gate.exists, process)
+        return process
+
+    def begin(self, command: Sequence[str]) -> subprocess.Popen[str]:
+        """Start a program as `start` does."""
         with (self.folder / "output.txt").open("w", encoding="utf-8") as output:
             return subprocess.Popen(
-                self.command(*flags),
+                command,
                 env=self.environment,
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
@@ -94,11 +110,15 @@ class Program:
         return self.history.newest("zzhua")
 
 
-def wait_for(condition: Callable[[], object], process: subprocess.Popen[str], seconds: float = 120) -> None:
+def wait_for(condition: Callable[[], object], process: subprocess.Popen[str], seconds: float = 300) -> None:
     """Wait until a condition holds, while a process runs."""
     end = time.monotonic() + seconds
-    while not condition():
-        assert process.poll() is None, f"ended with {process.returncode}"
+    while True:
+        # asked first: what the process did last still counts
+        ended = process.poll() is not None
+        if condition():
+            return
+        assert not ended, f"ended with {process.returncode}"
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.01)
 

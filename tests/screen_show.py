@@ -1,4 +1,4 @@
-"""A run as its events tell it, to look at: `python -m tests.screen_show [zh|en] [--slow]`."""
+"""A run as its events tell it, to look at: `python -m tests.screen_show [zh|en] [--slow] [--wait]`."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ def summary(registered: bool = True) -> Summary:
     )
 
 
-def tell_a_run(screen: Screen, pause: float = 0.0) -> None:
-    """Preflight, training, export and summary."""
+def tell_a_run(screen: Screen, pause: float = 0.0, waits: bool = False) -> None:
+    """Preflight, training, export and summary; `waits` for a line on stdin when a quarter of the training is shown."""
     screen.review(incremental_review())
     screen.listen(StageStarted("preflight"))
     screen.listen(Check("name", "running"))
@@ -78,6 +78,8 @@ def tell_a_run(screen: Screen, pause: float = 0.0) -> None:
         if step % 15 == 0:
             screen.listen(Evaluated(step, step / 15, 2.0 if step > 30 else 2.2 - step / 50, step <= 30))
             screen.listen(CheckpointSaved(step, "checkpoints"))
+        if waits and step == 16:
+            sys.stdin.readline()
     screen.listen(StageDone("train", 432))
     screen.listen(StageStarted("export"))
     for done in range(0, 506_000_001, 22_000_000):
@@ -91,4 +93,4 @@ def tell_a_run(screen: Screen, pause: float = 0.0) -> None:
 
 if __name__ == "__main__":
     use_language("en" if "en" in sys.argv else "zh")
-    tell_a_run(Screen(), 0.1 if "--slow" in sys.argv else 0.01)
+    tell_a_run(Screen(), 0.1 if "--slow" in sys.argv else 0.01, "--wait" in sys.argv)

@@ -6,7 +6,6 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from itertools import islice
 from pathlib import Path
 from types import TracebackType
 
@@ -31,7 +30,7 @@ class Terminal:
     ) -> None:
         self._screen = pyte.HistoryScreen(columns, rows, history=2000, ratio=1e-9)
         self._stream = pyte.Stream(self._screen)
-        self._asked = 0  # lines that had scrolled off when keys were last sent
+        self._before = ""  # what was to be seen when keys were last sent
         language = {"LANG": "zh_CN.UTF-8", "LC_ALL": "", "LC_MESSAGES": "", "TRAIN_TO_OLLAMA_LANG": ""}
         # pyte answers no cursor position requests.
         quiet = {"TERM": "xterm-256color", "PROMPT_TOOLKIT_NO_CPR": "1", "PYTHONPATH": str(ROOT), "COLUMNS": ""}
@@ -66,12 +65,8 @@ class Terminal:
     @property
     def everything(self) -> str:
         """What stands on the screen and what has scrolled off it."""
-        return self._since(0)
-
-    def _since(self, line: int) -> str:
-        """The screen and what has scrolled off it, from that line on."""
         columns = range(self._screen.columns)
-        gone = ["".join(row[i].data for i in columns).rstrip() for row in islice(self._screen.history.top, line, None)]
+        gone = ["".join(row[i].data for i in columns).rstrip() for row in self._screen.history.top]
         return "\n".join([*gone, self.screen])
 
     def _read(self, seconds: float) -> bool:
@@ -84,20 +79,21 @@ class Terminal:
             return False
         return True
 
-    def wait_for(self, text: str, seconds: float = 60) -> Terminal:
-        """Read until `text` stands on the screen, or has scrolled off it since keys were last sent.
+    def wait_for(self, text: str, seconds: float = 300) -> Terminal:
+        """Read until `text` is seen, on the screen or scrolled off it, more often than when keys were last sent.
 
-        A quick program's last lines can all come in one reading, more than the screen holds.
+        What stood there before is no answer to the keys; and a quick program's last lines can all come in one reading,
+        more than the screen holds.
         """
         end = time.monotonic() + seconds
-        while text not in self._since(self._asked):
+        while self.everything.count(text) <= self._before.count(text):
             if time.monotonic() > end or not self._read(0.1):
                 raise AssertionError(f"{text!r} never came; the screen:\n{self.everything}")
         return self
 
     def send(self, *keys: str) -> Terminal:
         """Press keys, one after the other as a person does."""
-        self._asked = len(self._screen.history.top)
+        self._before = self.everything
         for key in keys:
             self._child.send(key)
             end = time.monotonic() + 0.15
@@ -105,7 +101,7 @@ class Terminal:
                 pass
         return self
 
-    def finish(self, seconds: float = 60) -> int:
+    def finish(self, seconds: float = 300) -> int:
         """Read to the end and return the exit code (negative: the signal)."""
         end = time.monotonic() + seconds
         while self._read(0.2):

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import random
-import re
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -15,7 +13,7 @@ from lora_trainer.plan import TrainPlan, steady_steps
 from pipeline.beginnings import find_beginning
 from pipeline.history import History
 from tests.preloaded import Preloaded
-from tests.program import Program, wait_for
+from tests.program import Program
 
 
 def adapter(told: dict) -> bytes:
@@ -74,6 +72,7 @@ def test_what_has_changed_is_told_against_the_run_that_is_continued(tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="twenty starts take several minutes where there is no fork")
+@pytest.mark.timeout(1800)  # twenty-two runs
 def test_twenty_kills_at_random_steps_and_going_on_are_as_if_there_had_been_none(program):
     seed = random.SystemRandom().randrange(1 << 32)
     print(f"seed {seed}")  # noqa: T201 - shown where the test fails
@@ -82,23 +81,12 @@ def test_twenty_kills_at_random_steps_and_going_on_are_as_if_there_had_been_none
     whole = adapter(program.run(*flags, "--ollama_name", "whole"))
     total, seconds = 40, program.history.newest("whole").record["training"]["seconds"]
 
-    def reached() -> int:
-        return max(map(int, re.findall(rf"step (\d+)/{total}", program.output())), default=0)
-
-    killed = set()
     with Preloaded(program) as preloaded:
         for step in sorted(chance.sample(range(1, total - 2), 20)):
-            process = preloaded.start(*flags)
-            while reached() < step:
-                os.kill(process, 0)
-                time.sleep(0.005)
-            # The output speaks of every other step: any moment of both, in a checkpoint's writing too.
-            time.sleep(chance.random() * 2 * seconds / total)
-            os.kill(process, signal.SIGKILL)
-            assert preloaded.wait() == -signal.SIGKILL, program.output()
-            killed.add(reached())
+            # Any moment of two steps, in a checkpoint's writing too.
+            watcher = f"kill {step} {chance.random() * 2 * seconds / total}"
+            assert preloaded.run(watcher, *flags) == -signal.SIGKILL, program.output()
             assert not program.newest.has_done("train")
-    assert len(killed) > 10
     told = program.run(*flags)
     assert adapter(told) == whole
     assert "done when this run began" in told["shown"]
@@ -125,10 +113,11 @@ def test_each_rung_of_a_ladder_is_the_run_of_that_length_and_the_best_is_publish
 
 def test_an_interrupted_ladder_trains_no_rung_twice(program):
     flags = ("--no_register", "--ladder", "1,2", "--ollama_name", "ladder")
-    process = program.start(*flags)
-    wait_for(lambda: len(program.history.runs("ladder")) == 2, process)
+    process = program.start_up_to("Note:note.beginning.shared", *flags)
     process.kill()
     process.wait()
+    program.gate.unlink()
+    assert len(program.history.runs("ladder")) == 2
     first = program.history.runs("ladder")[0].record["stages"]["train"]
     told = program.run(*flags)
     runs = program.history.runs("ladder")

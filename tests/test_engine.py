@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import pytest
 
 from lora_trainer.errors import ConversionError
 from ollama_export.engine import Engine
+from ollama_export.llama_server import Hangs, LlamaServer
 from tests.exports import smollm2
 
 
@@ -112,7 +114,22 @@ psutil.Process().kill()
 """
     done = subprocess.run([sys.executable, "-c", script, str(smollm2())], capture_output=True, text=True, check=False)
     with contextlib.suppress(psutil.NoSuchProcess):
-        psutil.Process(int(done.stdout)).wait(30)
+        psutil.Process(int(done.stdout)).wait(300)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a process is stopped by a POSIX signal")
+def test_a_llama_cpp_that_hangs_is_ended_and_an_error(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "endless.gguf")
+    with pytest.raises(Hangs):
+        LlamaServer(tmp_path / "endless.gguf", seconds=0.5)
+    others = set(psutil.Process().children())
+    with Engine(smollm2(), context=512, answer_seconds=0.5) as engine:
+        (process,) = set(psutil.Process().children()) - others
+        process.suspend()
+        with pytest.raises(ConversionError) as caught:
+            engine.complete("hello", max_tokens=2)
+        assert caught.value.key == "error.engine.hangs"
+        process.wait(300)
 
 
 def test_a_llama_cpp_that_dies_is_an_error_and_takes_nothing_with_it() -> None:

@@ -13,10 +13,11 @@ from tests.program import ROOT, Program
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="a pseudo-terminal of POSIX")
 
 
-def start(program: Program, *flags: str, **size: int):
+def start(program: Program, *flags: str, watcher: str = "", **size: int):
     from tests.terminal import Terminal
 
-    command = [str(ROOT / "train_to_ollama.py"), "--data_dir", str(program.data), *flags]
+    entry = ["-m", "tests.watchers", watcher] if watcher else [str(ROOT / "train_to_ollama.py")]
+    command = [*entry, "--data_dir", str(program.data), *flags]
     environment = {**program.environment, "TRAIN_TO_OLLAMA_LANG": "zh"}
     return Terminal(command, environment=environment, cwd=program.folder, **size)
 
@@ -30,7 +31,7 @@ def test_an_evening_from_the_first_name_to_training_on_and_cancelling(tmp_path):
         with start(program, *base) as terminal:
             terminal.wait_for("给模型起个名字").send("zzhua", ENTER)
             terminal.wait_for("就这样开始吗").send(ENTER)
-            terminal.wait_for("已经可以用了", 180).wait_for("--continue_train")
+            terminal.wait_for("已经可以用了").wait_for("--continue_train")
             assert terminal.finish() == 0
             shown = terminal.everything
         for words in ("模型", "损失", "训练记录", "ollama run zzhua"):
@@ -47,7 +48,7 @@ def test_an_evening_from_the_first_name_to_training_on_and_cancelling(tmp_path):
             terminal.send("1", ENTER).wait_for("追加训练几轮").send("1", ENTER)
             terminal.wait_for("原始训练 2.0 轮 / 增量训练 +1 轮 / 最终训练 3.0 轮")
             terminal.wait_for("就这样开始吗").send(ENTER)
-            terminal.wait_for("已经可以用了", 180).wait_for("--rollback")
+            terminal.wait_for("已经可以用了").wait_for("--rollback")
             assert terminal.finish() == 0
         client = OllamaClient(server.url)
         second = client.digest("zzhua")
@@ -67,11 +68,12 @@ def test_control_c_in_training_keeps_what_is_done_and_the_same_command_goes_on(t
 
     program = Program(tmp_path, rows=40)
     flags = ("--ollama_name", "zzhua", "--base_model", str(program.base), "--no_register", "--epochs", "8", "--yes")
-    with start(program, *flags, columns=60) as terminal:
-        terminal.wait_for("训练", 60).wait_for("轮", 60).wait_for("损失", 60).send(CTRL_C)
+    with start(program, *flags, watcher=f"hold StepDone:5 {program.gate}", columns=60) as terminal:
+        terminal.wait_for("5/80 步").send(CTRL_C).wait_for("正在停下")
+        program.gate.unlink()
         assert terminal.finish() == 130
         assert "从断点继续" in terminal.everything
     with start(program, *flags, columns=60) as terminal:
-        terminal.wait_for("接着第 1 次训练没做完的地方继续").wait_for("训练好了", 180)
+        terminal.wait_for("接着第 1 次训练没做完的地方继续").wait_for("训练好了")
         assert terminal.finish() == 0
     assert [run.record["status"] for run in program.history.runs("zzhua")] == ["done"]

@@ -52,6 +52,12 @@ def kill(process: subprocess.Popen[str]) -> None:
     process.wait()
 
 
+def killed(program: Program, moment: str) -> None:
+    """A run that was killed at that moment."""
+    kill(program.start_up_to(moment, *AGAIN))
+    program.gate.unlink()
+
+
 def assert_old_model_answers(server: OllamaServer, old: str) -> None:
     client = OllamaClient(server.url)
     assert client.digest("zzhua") == old
@@ -71,9 +77,7 @@ def assert_finished(program: Program, server: OllamaServer, old: str) -> None:
 
 
 def test_a_kill_during_training_goes_on_from_its_checkpoint(program, server, old):
-    process = program.start(*AGAIN)
-    wait_for(lambda: "checkpoint" in program.output(), process)
-    kill(process)
+    killed(program, "CheckpointSaved")
     assert_old_model_answers(server, old)
     assert not program.newest.has_done("train")
     told = program.run(*AGAIN)
@@ -82,9 +86,7 @@ def test_a_kill_during_training_goes_on_from_its_checkpoint(program, server, old
 
 
 def test_a_kill_during_conversion_exports_again_without_training(program, server, old):
-    process = program.start(*AGAIN)
-    wait_for(lambda: program.newest.number == 2 and program.newest.has_done("train"), process)
-    kill(process)
+    killed(program, "Progress:export")
     assert_old_model_answers(server, old)
     trained = program.newest.record["stages"]["train"]
     assert not program.newest.has_done("export")
@@ -104,17 +106,11 @@ def test_a_kill_during_conversion_exports_again_without_training(program, server
     ids=["during the upload", "after staging", "between backup and swap", "after the swap"],
 )
 def test_a_kill_while_publishing_finishes_without_training(program, server, old, path, method, at, done):
-    server.faults.add("slow", path, at, method=method, seconds=6)
+    fault = server.faults.add("hold", path, at, method=method)
     process = program.start(*AGAIN)
-    seen = len(server.requests)
-
-    def waits() -> bool:
-        came = [place for kind, place in server.requests[seen:] if kind == method and place.startswith(path)]
-        return len(came) >= at
-
-    wait_for(waits, process)
-    wait_for(lambda: program.newest.number == 2 and set(program.newest.record["publishing"]) >= set(done), process)
+    wait_for(fault.befallen.is_set, process)
     kill(process)
+    server.faults.clear()
     if "swapped" not in done:
         assert_old_model_answers(server, old)
     assert set(program.newest.record["publishing"]) == set(done)
@@ -127,10 +123,10 @@ def test_a_kill_while_publishing_finishes_without_training(program, server, old,
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
 def test_a_signal_in_training_ends_with_a_checkpoint_and_130(program, server, old, number):
-    process = program.start(*AGAIN)
-    wait_for(lambda: "5/60" in program.output(), process)
+    process = program.start_up_to("StepDone:5", *AGAIN)
     process.send_signal(number)
-    assert process.wait(60) == 130
+    program.gate.unlink()
+    assert process.wait() == 130
     assert "Run the same command again" in program.output()
     assert_old_model_answers(server, old)
     assert program.newest.record["status"] == "interrupted"
@@ -184,7 +180,14 @@ def small_disk(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("moment", "kilobytes"), [("begun", 4), ("begun", 60), ("checkpoint", 40), ("trained", 8), ("trained", 60)]
+    ("moment", "kilobytes"),
+    [
+        ("StageStarted:train", 4),
+        ("StageStarted:train", 60),
+        ("CheckpointSaved", 40),
+        ("StageDone:train", 8),
+        ("StageDone:train", 60),
+    ],
 )
 def test_a_full_disk_is_said_plainly_and_nothing_is_lost(tmp_path, small_disk, moment, kilobytes):
     folder, leave_free = small_disk
@@ -192,15 +195,10 @@ def test_a_full_disk_is_said_plainly_and_nothing_is_lost(tmp_path, small_disk, m
     program.environment["TRAIN_TO_OLLAMA_HOME"] = str(folder)
     program.history = History(folder)
     flags = ("--no_register", "--epochs", "6")
-    process = program.start(*flags)
-    reached = {
-        "begun": lambda: program.newest,
-        "checkpoint": lambda: "checkpoint" in program.output(),
-        "trained": lambda: program.newest and program.newest.has_done("train"),
-    }
-    wait_for(reached[moment], process)
+    process = program.start_up_to(moment, *flags)
     leave_free(kilobytes)
-    assert process.wait(120) == 7, program.output()
+    program.gate.unlink()
+    assert process.wait() == 7, program.output()
     assert "disk" in program.output() and "Traceback" not in program.output()
     leave_free(400_000)
     told = program.run(*flags, "--resume")

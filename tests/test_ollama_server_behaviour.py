@@ -220,9 +220,10 @@ def test_a_gguf_of_an_unknown_architecture_or_cut_short_is_refused(
 
 def test_a_loaded_model_goes_when_its_time_is_up(local: Talk, tiny_gguf: Path) -> None:
     local.create("m", tiny_gguf, template=GO)
-    local.chat("m", keep_alive="1s")
+    local.chat("m", keep_alive="10m")
     assert len(local.session.get(f"{local.url}/api/ps", timeout=30).json()["models"]) == 1
-    deadline = time.monotonic() + 10
+    local.chat("m", keep_alive="1s")
+    deadline = time.monotonic() + 300
     while local.session.get(f"{local.url}/api/ps", timeout=30).json()["models"]:
         assert time.monotonic() < deadline
         time.sleep(0.1)
@@ -275,7 +276,7 @@ def test_started_by_hand_it_dies_on_command_and_keeps_its_models(tmp_path: Path,
     talk.create("m", tiny_gguf, template=GO)
     with pytest.raises(requests.ConnectionError):
         talk.post("/api/copy", source="m", destination="n")
-    assert process.wait(30) == 137
+    assert process.wait(300) == 137
     process, talk = started()
     try:
         assert talk.names() == {"m:latest"}

@@ -32,9 +32,9 @@ def alone(model: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainResult:
     return train(*prepared(model), PLAN, tmp_path_factory.mktemp("alone"))
 
 
-def training(model: Path, folder: Path, *flags: str) -> subprocess.Popen[str]:
+def training(model: Path, folder: Path, *flags: str, watch: str = "") -> subprocess.Popen[str]:
     """Two processes train (or go on) in `folder/run`, and write what they saw to `folder/out.0` and `.1`."""
-    arguments = [str(model), str(folder / "run"), json.dumps(PLAN.to_json()), str(folder / "out")]
+    arguments = [str(model), str(folder / "run"), json.dumps(PLAN.to_json()), str(folder / "out"), watch]
     return start(*launcher(*flags), "-m", "tests.train_tiny", *arguments)
 
 
@@ -85,10 +85,10 @@ def test_two_processes_that_share_a_model_give_the_losses_of_one_and_its_adapter
 def test_a_kill_of_all_processes_changes_no_byte_and_one_process_can_go_on_as_well(
     model: Path, split: Path, alone: TrainResult, tmp_path: Path
 ) -> None:
-    process = training(model, tmp_path, *FSDP)
-    checkpoints = Checkpoints(tmp_path / "run" / "checkpoints")
-    wait_for(lambda: 4 in checkpoints.steps(), process)
+    process = training(model, tmp_path, *FSDP, watch=f"hold CheckpointSaved:4 {tmp_path / 'gate'}")
+    wait_for((tmp_path / "gate").exists, process)
     kill(process)
+    assert max(Checkpoints(tmp_path / "run" / "checkpoints").steps()) == 4
     assert not (tmp_path / "run" / "adapter").exists()
     shutil.copytree(tmp_path / "run", tmp_path / "other")
     assert training(model, tmp_path, *FSDP).wait() == 0
@@ -104,24 +104,22 @@ def test_a_second_machine_needs_program_and_base_model_alone_and_may_be_lost(tmp
     program, elsewhere = Program(tmp_path), tmp_path / "elsewhere"
     elsewhere.mkdir()
     # a ladder trains twice, the second time from a checkpoint that the first machine alone has
-    command = program.command("--no_register", "--ollama_name", "together", "--ladder", "0.5,1")[1:]
+    flags = ("--no_register", "--ollama_name", "together", "--ladder", "0.5,1")
+    command = program.command(*flags)[1:]
 
-    def both() -> tuple[subprocess.Popen[str], subprocess.Popen[str]]:
+    def both(first: list[str]) -> tuple[subprocess.Popen[str], subprocess.Popen[str]]:
         port = free_port()
-        with (tmp_path / "output.txt").open("w", encoding="utf-8") as output:
-            first = [*launcher(*FSDP, machines=2, port=port), *command]
-            leading = subprocess.Popen(
-                first, env=program.environment, cwd=tmp_path, stdout=output, stderr=subprocess.STDOUT, text=True
-            )
+        leading = program.begin([*launcher(*FSDP, machines=2, port=port), *first])
         second = [*launcher(*FSDP, machines=2, machine=1, port=port), *command, "--data_dir", "nowhere"]
         home = {**program.environment, "TRAIN_TO_OLLAMA_HOME": str(elsewhere / "runs")}
         return leading, subprocess.Popen(second, env=home, cwd=elsewhere, text=True)
 
-    first, second = both()
-    wait_for(lambda: "checkpoint at step 2\n" in program.output(), first)
+    first, second = both(program.held("CheckpointSaved:2", *flags)[1:])
+    wait_for(program.gate.exists, first)
     kill(second)
+    program.gate.unlink()
     assert first.wait() != 0 and "Another training process (or machine) ended" in program.output()
-    first, second = both()
+    first, second = both(command)
     assert (first.wait(), second.wait()) == (0, 0) and "Going on" in program.output()
     shorter, longer = program.history.runs("together")
     assert shorter.is_done and longer.is_done and longer.record["began_with"] == {"run": 1, "step": 2}

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import random
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +21,7 @@ from ollama_export.client import OllamaClient
 from pipeline import preflight
 from tests.adapters import merge_with_peft
 from tests.exports import export, tensors
+from tests.launcher import DDP, launcher, start
 from tests.program import Program
 from tests.test_preflight import job
 from tests.tiny import FAMILIES, make_tiny
@@ -116,11 +113,8 @@ def test_little_memory_recomputes_activations_to_the_same_losses(parts, tmp_path
 
 def test_two_processes_give_the_losses_of_one(model, parts, tmp_path):
     alone = train(*parts, PLAN, tmp_path / "alone", hardware=CPU)
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
-    launch += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
     script = ["-m", "tests.train_tiny", str(model), str(tmp_path / "run"), json.dumps(PLAN.to_json())]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MASTER_PORT": str(random.randint(20000, 60000))}
-    subprocess.run([*launch, *script, str(tmp_path / "out")], cwd=ROOT, env=environment, check=True)
+    assert start(*launcher(*DDP), *script, str(tmp_path / "out")).wait() == 0
     told = json.loads((tmp_path / "out.0").read_text(encoding="utf-8"))["result"]["losses"]
     assert [loss for _, loss in told] == pytest.approx([loss for _, loss in alone.losses], rel=1e-4)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 
 import pytest
 import requests
@@ -86,10 +87,13 @@ def test_without_ollama_the_gguf_is_kept_and_registered_later_without_training(p
     registered = program.run("--ollama_name", name, "--register_only")
     assert registered["run"] == 1 and OllamaClient(ollama.url).exists(name)
     assert registered["stages"]["train"] == told["stages"]["train"]
-    # Also where the file is gone: it is made again from the adapter.
+    # Also where the file is gone, as the Modelfile that needs it says: it is made again from the adapter.
     OllamaClient(ollama.url).delete(name)
-    again = program.run("--ollama_name", name, "--register_only")
+    assert not gguf.exists()
+    how = (run.folder / "Modelfile").read_text(encoding="utf-8").splitlines()[1]
+    again = program.run(*shlex.split(how.removeprefix("#   python train_to_ollama.py")))
     assert again["gguf"]["digest"] == told["gguf"]["digest"] and OllamaClient(ollama.url).exists(name)
+    assert gguf.exists() and (run.folder / "Modelfile").read_text(encoding="utf-8").startswith("FROM")
     # What is said of serving holds from then on.
     colder = program.run("--ollama_name", name, "--register_only", "--temperature", "0.2", "--quantize", "f16")
     assert colder["stages"]["train"] == told["stages"]["train"] and colder["gguf"]["file_type"] == "f16"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,22 +29,25 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
-        self.server.stopping = True
 
 assert sys.argv[1:] == ["serve"]
 {before}
 host, port = os.environ["OLLAMA_HOST"].split(":")
-server = HTTPServer((host, int(port)), Handler)
-server.timeout = 20
-server.handle_request()
+HTTPServer((host, int(port)), Handler).serve_forever()
 """
 
 
 @pytest.fixture
-def client() -> OllamaClient:
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        return OllamaClient(f"127.0.0.1:{unused.getsockname()[1]}")
+def unused() -> Iterator[socket.socket]:
+    """A port that nobody listens on, and nobody else is given."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield bound
+
+
+@pytest.fixture
+def client(unused: socket.socket) -> OllamaClient:
+    return OllamaClient(f"127.0.0.1:{unused.getsockname()[1]}")
 
 
 def install(folder: Path, monkeypatch: pytest.MonkeyPatch, before: str = "") -> None:
@@ -71,13 +76,17 @@ posix = pytest.mark.skipif(os.name != "posix", reason="a script can't be named o
 
 @posix
 def test_a_plain_installation_is_served_and_answers(
-    client: OllamaClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    client: OllamaClient, unused: socket.socket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    install(tmp_path / "bin", monkeypatch, before="print('listening', flush=True)")
+    install(tmp_path / "bin", monkeypatch, before="print('listening', os.getpid(), flush=True)")
+    unused.close()
     commands: list[str] = []
     assert ensure_running(client, starting=commands.append, root=tmp_path / "no root") == "0.33.0"
     assert commands == [f"{tmp_path / 'bin/ollama'} serve"]
-    assert "listening" in (tmp_path / "bin/.ollama/logs/server.log").read_text(encoding="utf-8")
+    log = (tmp_path / "bin/.ollama/logs/server.log").read_text(encoding="utf-8")
+    word, pid = log.splitlines()[0].split()
+    os.kill(int(pid), signal.SIGKILL)
+    assert word == "listening"
 
 
 @posix
@@ -95,7 +104,7 @@ def test_a_server_that_cannot_start_says_why(
 def test_a_server_that_stays_silent_is_ended_and_told(
     client: OllamaClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    install(tmp_path / "bin", monkeypatch, before="import time; time.sleep(30)")
+    install(tmp_path / "bin", monkeypatch, before="import time; time.sleep(600)")
     assert key(lambda: ensure_running(client, seconds=1, root=tmp_path / "no root")) == "error.ollama.start_silent"
 
 

@@ -6,6 +6,7 @@ import ast
 import json
 import re
 import string
+import time
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -16,7 +17,7 @@ from lora_trainer.plan import SOURCES, TrainPlan
 from pipeline.flags import FLAGS
 from pipeline.strategies import ADD_EPOCHS, RANKS, RATES, STRATEGIES
 from wizard import words
-from wizard.words import language_of, rate_text, t
+from wizard.words import language_of, local_time, rate_text, t
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXTS = {
@@ -169,3 +170,13 @@ def test_a_text_is_filled_and_an_unknown_key_still_says_something() -> None:
 @pytest.mark.parametrize(("rate", "text"), [(2e-4, "2e-4"), (1.5e-4, "1.5e-4"), (1e-5, "1e-5"), (0.01, "1e-2")])
 def test_a_learning_rate_is_written_as_people_write_it(rate: float, text: str) -> None:
     assert rate_text(rate) == text
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="the time zone of a process can't be changed here")
+def test_times_are_the_users_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "CST-8")
+        time.tzset()
+        assert local_time("2026-11-24T14:35:56+00:00") == "2026-11-24 22:35"
+        assert local_time("2026-11-24T16:00:00+00:00") == "2026-11-25 00:00"
+    time.tzset()

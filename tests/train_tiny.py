@@ -1,4 +1,4 @@
-"""`python -m tests.train_tiny MODEL RUN PLAN_JSON OUT_JSON`: train a tiny model in a process of its own."""
+"""`python -m tests.train_tiny MODEL RUN PLAN_JSON OUT_JSON [WATCHER]`: train a tiny model in a process of its own."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from lora_trainer.encode import EncodedDialogues, encode
 from lora_trainer.events import Event
 from lora_trainer.plan import TrainPlan
 from lora_trainer.train import train
+from tests.watchers import watcher
 
 
 def dialogues(count: int, start: int = 0) -> list[Dialogue]:
@@ -44,13 +45,19 @@ def prepared(
     return base, tokenizer, first, second
 
 
-def main(model: str, run: str, plan: str, out: str) -> None:
+def main(model: str, run: str, plan: str, out: str, watch: str = "") -> None:
     """Train, or go on; write the result, and what this process was told, as JSON."""
     events: list[Event] = []
+    watching = watcher(watch)
+
+    def listen(event: Event) -> None:
+        events.append(event)
+        watching(event)
+
     base, tokenizer, rows, val_rows = prepared(Path(model))
     result = train(
         base, tokenizer, rows, val_rows, TrainPlan.from_json(json.loads(plan)), Path(run),
-        listener=events.append, resume=True,
+        listener=listen, resume=True,
     )  # fmt: skip
     told = {"result": asdict(result), "events": [type(event).__name__ for event in events]}
     path = Path(f"{out}.{os.environ.get('RANK', '0')}")

@@ -8,6 +8,7 @@ from typing import Any
 from pipeline.history import History, Run
 from wizard.screen.screen import Screen
 from wizard.screen.tables import HistoryRow
+from wizard.words import local_time
 
 
 def show_history(history: History, screen: Screen, name: str | None) -> dict[str, Any]:
@@ -63,7 +64,7 @@ def _row(run: Run) -> HistoryRow:
     return HistoryRow(
         name=run.record["name"],
         number=run.number,
-        date=run.record["created"][:16].replace("T", " "),
+        date=local_time(run.record["created"]),
         status="rolled_back" if "rolled_back" in run.record else run.record["status"],
         epochs=run.plan.epochs,
         learning_rate=run.plan.learning_rate,

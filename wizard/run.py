@@ -19,6 +19,7 @@ from wizard import flow, lookups
 from wizard.questions import Existing
 from wizard.screen.screen import Screen
 from wizard.screen.tables import Review, Summary
+from wizard.words import local_time
 
 Stop = Callable[[], bool]
 
@@ -62,7 +63,7 @@ def _train(request: Request, name: str, history: History, screen: Screen, stop: 
     if pending is not None and not request.dry_run:
         data = None if pending.has_done("train") and not request.ladder else _data(request, screen)
         if data is None or data.fingerprint == pending.record["data"]["fingerprint"]:
-            screen.note("note.going_on", number=pending.number, created=pending.record["created"])
+            screen.note("note.going_on", number=pending.number, created=local_time(pending.record["created"]))
             job = going_on(pending, request, history, client, data)
             # A ladder finds its rungs by itself.
             return _work(replace(job, run=None) if request.ladder else job, screen, stop)
@@ -175,5 +176,5 @@ def _existing(in_ollama: bool, history: History, name: str, record: Run | None) 
         in_ollama=in_ollama,
         runs=len(done),
         epochs=record.plan.epochs if record else None,
-        date=record.record["created"][:10] if record else None,
+        date=local_time(record.record["created"])[:10] if record else None,
     )

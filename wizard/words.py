@@ -53,6 +53,13 @@ def windows_locale() -> str:
     return locale.windows_locale.get(number, "")
 
 
+def local_time(utc: str) -> str:
+    """The user's own date and time of a record's ISO 8601: 2026-11-24 22:35."""
+    from datetime import datetime
+
+    return datetime.fromisoformat(utc).astimezone().strftime("%Y-%m-%d %H:%M")
+
+
 def rate_text(rate: float) -> str:
     """A learning rate as people write it: 2e-4."""
     mantissa, exponent = f"{rate:.6e}".split("e")

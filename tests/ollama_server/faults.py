@@ -1,10 +1,10 @@
-"""Misfortunes on demand: the server dies, the disk is full, an answer takes its time."""
+"""Misfortunes on demand: the server dies, the disk is full, an answer takes its time or never comes."""
 
 from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .errors import ApiError
 
@@ -17,7 +17,8 @@ class Death(Exception):
 class Fault:
     kind: str
     """"die" (before the request is worked on), "die_after" (worked on, not answered), "die_during" (in the middle of an
-    upload's body or after the first line of a stream), "full" (no space left on device) or "slow"."""
+    upload's body or after the first line of a stream), "full" (no space left on device), "slow" or "hold" (not worked
+    on while the fault is there, and then dropped)."""
     path: str
     """The beginning of the request's path."""
     at: int = 1
@@ -25,6 +26,8 @@ class Fault:
     method: str = ""
     seconds: float = 0.0
     seen: int = 0
+    befallen: threading.Event = field(default_factory=threading.Event)
+    cleared: threading.Event = field(default_factory=threading.Event)
 
 
 class Faults:
@@ -32,11 +35,13 @@ class Faults:
         self._faults: list[Fault] = []
         self._lock = threading.Lock()
 
-    def add(self, kind: str, path: str, at: int = 1, *, method: str = "", seconds: float = 0.0) -> None:
-        if kind not in ("die", "die_after", "die_during", "full", "slow"):
+    def add(self, kind: str, path: str, at: int = 1, *, method: str = "", seconds: float = 0.0) -> Fault:
+        if kind not in ("die", "die_after", "die_during", "full", "slow", "hold"):
             raise ValueError(f"unknown fault: {kind}")
+        fault = Fault(kind, path, at, method, seconds)
         with self._lock:
-            self._faults.append(Fault(kind, path, at, method, seconds))
+            self._faults.append(fault)
+        return fault
 
     def parse(self, text: str) -> None:
         """`kind:path[:at[:seconds]]`, several with commas: `die:/api/copy:2,slow:/api/create:0:1.5`."""
@@ -47,10 +52,12 @@ class Faults:
 
     def clear(self) -> None:
         with self._lock:
+            for fault in self._faults:
+                fault.cleared.set()
             self._faults.clear()
 
     def due(self, method: str, path: str) -> set[str]:
-        """Counts a request; the kinds of fault that befall it. Waits and raises Death by itself."""
+        """Counts a request; the kinds of fault that befall it. Waits, and raises Death or ConnectionError by itself."""
         found = []
         with self._lock:
             for fault in self._faults:
@@ -59,7 +66,11 @@ class Faults:
                     if fault.at in (0, fault.seen):
                         found.append(fault)
         for fault in found:
+            fault.befallen.set()
             time.sleep(fault.seconds)
+            if fault.kind == "hold":
+                fault.cleared.wait()
+                raise ConnectionAbortedError
         kinds = {fault.kind for fault in found}
         if "die" in kinds:
             raise Death

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -42,6 +43,8 @@ BLOCKS = "▁▂▃▄▅▆▇█"
 PLAIN_BLOCKS = "_.-=+*#@"
 PROGRESS_SECONDS = 30.0
 """Without a terminal, a task is spoken of at most this often before it is done."""
+REFRESH_SECONDS = 0.125
+"""On a terminal, the moving part is drawn this often."""
 
 
 class Screen:
@@ -63,7 +66,10 @@ class Screen:
         self._blocks = BLOCKS if _shows(BLOCKS, self.console.encoding) else PLAIN_BLOCKS
         self._stopping = stopping
         self._said_stopping = False
+        # Lines and the moving part are written by two threads: where both write at once, half a picture stays behind.
+        self._lock = threading.RLock()
         self._live: Any = None
+        self._live_ended = threading.Event()
         self._running: str | None = None
         self._progress: Progress | None = None
         self._progress_started = self._progress_said = 0.0
@@ -83,6 +89,10 @@ class Screen:
 
     def listen(self, event: Event) -> None:
         """Show one event."""
+        with self._lock:
+            self._show(event)
+
+    def _show(self, event: Event) -> None:
         match event:
             case StageStarted(stage):
                 self.settle()
@@ -127,13 +137,14 @@ class Screen:
         done = 0 < event.total <= event.done
         if done:
             self._progress = None
-            detail = t("progress.done", amount=amount(event.total, 0), time=duration(now - self._progress_started))
+            said = amount(event.task, event.total, event.total)
+            detail = t("progress.done", amount=said, time=duration(now - self._progress_started))
             self._mark("ok", t(f"progress.{event.task}"), detail=detail)
         else:
             self._progress = event
             if not self.console.is_terminal and now - self._progress_said >= PROGRESS_SECONDS:
                 self._progress_said = now
-                self._mark("note", t(f"progress.{event.task}"), detail=amount(event.done, event.total))
+                self._mark("note", t(f"progress.{event.task}"), detail=amount(event.task, event.done, event.total))
         self._draw()
 
     def _show_step(self, training: TrainingView) -> None:
@@ -160,8 +171,16 @@ class Screen:
         elif self._live is None:
             from rich.live import Live
 
-            self._live = Live(get_renderable=self._picture, console=self.console, refresh_per_second=8, transient=True)
-            self._live.start()
+            self._live = Live(get_renderable=self._picture, console=self.console, auto_refresh=False, transient=True)
+            self._live.start(refresh=True)
+            self._live_ended = threading.Event()
+            threading.Thread(target=self._keep_drawing, args=(self._live, self._live_ended), daemon=True).start()
+
+    def _keep_drawing(self, live: Any, ended: threading.Event) -> None:
+        while not ended.wait(REFRESH_SECONDS):
+            with self._lock:
+                if not ended.is_set():
+                    live.refresh()
 
     def _picture(self) -> RenderableType:
         from rich.console import Group
@@ -182,19 +201,21 @@ class Screen:
             bar.add_column(ratio=1)
             bar.add_column(justify="right", no_wrap=True)
             progress_bar = ProgressBar(total=total, completed=self._progress.done, pulse=total is None)
-            bar.add_row(progress_bar, Text(amount(self._progress.done, self._progress.total)))
+            bar.add_row(progress_bar, Text(amount(self._progress.task, self._progress.done, self._progress.total)))
             rows.append(bar)
         return Group(*rows)
 
     def _stop_live(self) -> None:
         if self._live is not None:
             live, self._live = self._live, None
+            self._live_ended.set()
             live.stop()
 
     def settle(self) -> None:
         """Let nothing move any more: before a question, an error and the end."""
-        self._running = self._progress = self._training = None
-        self._stop_live()
+        with self._lock:
+            self._running = self._progress = self._training = None
+            self._stop_live()
 
     # --- lines
 

@@ -140,13 +140,18 @@ def duration(seconds: float) -> str:
     return t("time.hours", hours=whole // 3600, minutes=whole % 3600 // 60)
 
 
-def amount(done: int, total: int) -> str:
-    """How far a task is: bytes from a mebibyte on, else plain counts; without a total only what is done."""
-    if max(done, total) >= 1 << 20:
-        return f"{size(done)} / {size(total)}" if total else size(done)
-    return f"{done} / {total}" if total else str(done)
+COUNTED = ("prove", "demo")
+"""Tasks whose units are questions; those of all others are bytes."""
+
+
+def amount(task: str, done: int, total: int) -> str:
+    """How far a task is; without a total, and at the end, only what is done."""
+    said = str if task in COUNTED else size
+    return f"{said(done)} / {said(total)}" if total > done or task in COUNTED else said(done)
 
 
 def size(count: int) -> str:
     """Bytes as people read them: 1.2 GB."""
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+    if count >= 1e9:
+        return f"{count / 1e9:.1f} GB"
+    return f"{count / 1e6:.0f} MB" if count >= 1e6 else f"{count / 1e3:.0f} KB"
