@@ -71,9 +71,8 @@ class GgufStream:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._part.unlink(missing_ok=True)
-            free = shutil.disk_usage(self._path.parent).free
-            if free < self.size:
-                raise ResourceError("error.disk.full", path=str(self._path), needed=self.size, free=free)
+            if shutil.disk_usage(self._path.parent).free < self.size:
+                raise self._disk_full()
             self._file = self._part.open("wb", buffering=0)
         except OSError as error:
             raise self._explained(error) from error
@@ -162,9 +161,12 @@ class GgufStream:
 
     def _explained(self, error: OSError) -> ConversionError | ResourceError:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            free = shutil.disk_usage(self._path.parent).free
-            return ResourceError("error.disk.full", path=str(self._path), needed=self.size, free=free)
+            return self._disk_full()
         return ConversionError("error.export.write", path=str(self._path), reason=str(error))
+
+    def _disk_full(self) -> ResourceError:
+        needed, free = (f"{n / 1e6:.1f} MB" for n in (self.size, shutil.disk_usage(self._path.parent).free))
+        return ResourceError("error.disk.full", path=str(self._path), needed=needed, free=free)
 
 
 def partial(path: Path) -> Path:
