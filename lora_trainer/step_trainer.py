@@ -161,16 +161,8 @@ class StepTrainer(Trainer):
         # a process without a sequence has to join in
         counting = len(batches) if mine else 0
         batches = self._as_many_as_others(batches, sequences)
-        try:
-            return self._forward_and_backward(model, batches, counting, supervised)
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-            reason = str(error)
-        # the error is gone, and with it what its traceback kept in memory
-        model.zero_grad()
-        self._use_less_memory(max(batch.sequences for batch in batches), reason, can_recompute=not self.checkpointing)
-        return None
+        compute = lambda: self._forward_and_backward(model, batches, counting, supervised)  # noqa: E731
+        return self._unless_memory_runs_out(compute, batches, can_recompute=not self.checkpointing)
 
     def _forward_and_backward(
         self, model: Any, batches: Sequence[MicroBatch | TreeBatch], counting: int, supervised: int
@@ -233,7 +225,22 @@ class StepTrainer(Trainer):
             self.listener(Note("note.tree.differs"))
         return bool(agree)
 
-    def _use_less_memory(self, sequences: int, reason: str, *, can_recompute: bool) -> None:
+    def _unless_memory_runs_out(
+        self, compute: Callable[[], torch.Tensor], batches: Sequence[MicroBatch | TreeBatch], *, can_recompute: bool
+    ) -> torch.Tensor | None:
+        """What is computed over some micro-batches; None where memory ran out, and less is used from now on."""
+        try:
+            return compute()
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            reason = str(error)
+        # the error is gone, and with it what its traceback kept in memory
+        self.model.zero_grad()
+        self._use_less_memory(max((batch.sequences for batch in batches), default=1), reason, can_recompute)
+        return None
+
+    def _use_less_memory(self, sequences: int, reason: str, can_recompute: bool) -> None:
         """Halve the token budget, then recompute activations, then give up (at once among several processes)."""
         alone = self.args.world_size == 1
         if alone and sequences > 1:
@@ -282,22 +289,21 @@ class StepTrainer(Trainer):
     def _try_evaluate(self, sequences: list[EncodedSequence]) -> torch.Tensor | None:
         """This process' part of the sum of some sequences' losses; None where memory ran out and less may do."""
         batches = self._batches(self._share(sequences))
-        total = torch.zeros(
-            (), device=self.args.device, dtype=torch.float64 if self.args.device.type != "mps" else None
+        return self._unless_memory_runs_out(
+            lambda: self._forward(self._as_many_as_others(batches, sequences), len(batches)),
+            batches,
+            can_recompute=False,
         )
-        try:
-            with torch.no_grad():
-                for number, batch in enumerate(self._as_many_as_others(batches, sequences)):
-                    nll = self._nll(self.model, batch)
-                    total += nll if number < len(batches) else 0.0
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-            reason = str(error)
-        else:
-            return total
-        self._use_less_memory(max((batch.sequences for batch in batches), default=1), reason, can_recompute=False)
-        return None
+
+    def _forward(self, batches: Sequence[MicroBatch | TreeBatch], counting: int) -> torch.Tensor:
+        """The sum of micro-batches' losses, of which the first ones count."""
+        dtype = torch.float64 if self.args.device.type != "mps" else None
+        total = torch.zeros((), device=self.args.device, dtype=dtype)
+        with torch.no_grad():
+            for number, batch in enumerate(batches):
+                nll = self._nll(self.model, batch)
+                total += nll if number < counting else 0.0
+        return total
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         super()._save_checkpoint(model, trial)
