@@ -35,6 +35,7 @@ class _HeadNLL(torch.autograd.Function):
     ) -> Any:
         places, vocabulary = len(hidden), len(weight)
         exact = _sums_in_float32(hidden.device.type, hidden.dtype)
+        states = hidden if exact else hidden.float()
         # where a chunk of the weights has to be turned into float32, it is held too
         width = max(256, _BUFFER // (places if exact else max(places, hidden.shape[1])))
         buffer = torch.empty(places * min(width, vocabulary), dtype=torch.float32, device=hidden.device)
@@ -44,7 +45,8 @@ class _HeadNLL(torch.autograd.Function):
         mean = torch.zeros(places, hidden.shape[1], dtype=torch.float32, device=hidden.device) if learn else None
         for start in range(0, vocabulary, width):
             chunk = weight[start : start + width]
-            scores = _product(hidden, chunk.T, buffer[: places * len(chunk)].view(places, -1), exact)
+            chunk = chunk if exact else chunk.float()
+            scores = _product(states, chunk.T, buffer[: places * len(chunk)].view(places, -1))
             if bias is not None:
                 scores.add_(bias[start : start + width])
             higher = torch.maximum(highest, scores.amax(-1, keepdim=True))
@@ -56,10 +58,10 @@ class _HeadNLL(torch.autograd.Function):
             if mean is None:
                 continue
             mean.mul_(rescale)
-            if mean.dtype is weight.dtype:
+            if chunk.dtype is torch.float32:
                 mean.addmm_(mass, chunk)
             else:
-                mean.add_(_product(mass.to(weight.dtype) if exact else mass, chunk, torch.empty_like(mean), exact))
+                mean.add_(_product(mass.to(chunk.dtype), chunk, torch.empty_like(mean)))
         normaliser = (summed.log() + highest)[owners, 0]
         wanted = weight[targets].float()
         chosen = (hidden[owners].float() * wanted).sum(-1)
@@ -95,13 +97,11 @@ def _sums_in_float32(device: str, dtype: Any) -> bool:
     return True
 
 
-def _product(a: Any, b: Any, out: Any, exact: bool) -> Any:
-    """a b, summed up and given in float32, in `out`; `exact`: what `_sums_in_float32` says of their type."""
-    if a.dtype is b.dtype is torch.float32:
+def _product(a: Any, b: Any, out: Any) -> Any:
+    """a b, of a type that `_sums_in_float32`, in `out`."""
+    if a.dtype is torch.float32:
         return torch.mm(a, b, out=out)
-    if exact:
-        return torch.mm(a, b, out_dtype=torch.float32, out=out)
-    return torch.mm(a.float(), b.float(), out=out)
+    return torch.mm(a, b, out_dtype=torch.float32, out=out)
 
 
 def weighted_nll(
