@@ -67,7 +67,7 @@ class Engine:
         try:
             self._server = LlamaServer(gguf, **parameters)
         except Hangs as error:
-            raise ConversionError("error.engine.hangs", path=str(gguf), minutes=_minutes(error.seconds)) from error
+            raise _hangs(gguf, error) from error
         except RuntimeError as error:
             raise ConversionError("error.engine.load", path=str(gguf), reason=str(error)) from error
         self._gguf, self._answer_seconds = gguf, answer_seconds
@@ -164,9 +164,7 @@ class Engine:
             with self._server.within(self._answer_seconds * (1 + asked.get("n_predict", 0) / 60)):
                 response = self._session.post(self._server.address + path, json=asked)
         except Hangs as error:
-            raise ConversionError(
-                "error.engine.hangs", path=str(self._gguf), minutes=_minutes(error.seconds)
-            ) from error
+            raise _hangs(self._gguf, error) from error
         except requests.ConnectionError as error:
             raise ConversionError("error.engine.refused", reason=self._server.last_words()) from error
         answer = response.json()
@@ -176,5 +174,5 @@ class Engine:
         return dict(answer)
 
 
-def _minutes(seconds: float) -> str:
-    return f"{seconds / 60:.2g}"
+def _hangs(gguf: Path, error: Hangs) -> ConversionError:
+    return ConversionError("error.engine.hangs", path=str(gguf), minutes=f"{error.seconds / 60:.2g}")

@@ -19,12 +19,12 @@ from lora_trainer.hardware import Hardware, detect, fit_memory, is_out_of_memory
 from lora_trainer.plan import TrainPlan
 from lora_trainer.prefix_tree import _masks, agrees_with_padding, tree_batches
 from lora_trainer.train import adapted_model, train
+from tests.program import ROOT
 from tests.test_train import CPU, limit_tokens
 from tests.tiny import make_tiny
 from tests.train_tiny import prepared
 from wizard.words import t
 
-ROOT = Path(__file__).resolve().parent.parent
 PLAN = TrainPlan(epochs=1.0, batch_size=4, learning_rate=5e-3)
 
 
