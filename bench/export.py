@@ -89,7 +89,7 @@ def make_base(folder: Path) -> None:
 
 def make_tokenizer(folder: Path) -> None:
     """A byte-level BPE with as many tokens and merges as Qwen2's, split as Qwen2 splits."""
-    from ollama_export.gguf_folder import PRE_TOKENIZERS
+    from ollama_export.gguf.from_folder import PRE_TOKENIZERS
 
     # the 256 characters that stand for bytes (GPT-2)
     seen = [*range(33, 127), *range(161, 173), *range(174, 256)]

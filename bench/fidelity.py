@@ -38,11 +38,12 @@ def compare(options: argparse.Namespace, folder: Path) -> Any:
     import torch
     from peft import PeftModel
 
-    from lora_trainer.base_models import chat_format_of, load_model, load_tokenizer, resolve_base_model
+    from lora_trainer.models.load import chat_format_of, load_model, load_tokenizer
+    from lora_trainer.models.source import resolve_base_model
     from lora_trainer.plan import TrainPlan
-    from lora_trainer.train import adapted_model
-    from ollama_export.engine import Engine
-    from ollama_export.gguf import export_gguf
+    from lora_trainer.train import trainable_model
+    from ollama_export.gguf.export import export_gguf
+    from ollama_export.llama_cpp.engine import Engine
     from ollama_export.template import gguf_chat_template
     from pipeline.conversation import embedded_base_model
 
@@ -55,7 +56,7 @@ def compare(options: argparse.Namespace, folder: Path) -> Any:
     adapter = options.adapter
     if adapter is None:
         adapter = folder / "adapter"
-        fresh = adapted_model(base, TrainPlan(), "cpu", "float32")
+        fresh = trainable_model(base, TrainPlan(), "cpu", "float32")
         for name, parameter in fresh.named_parameters():
             if "lora_B" in name:
                 parameter.data.normal_(0, 0.01)

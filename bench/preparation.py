@@ -67,11 +67,11 @@ def measure(folder: Path, model: str, steps: int) -> dict[str, Any]:
     """One size: the program as its command line starts it, stopped before or in its training."""
     import torch
 
-    from lora_trainer.base_models import silence_libraries
+    from lora_trainer.engine.schedule import step_dialogues
     from lora_trainer.errors import Interrupted
-    from lora_trainer.schedule import step_dialogues
+    from lora_trainer.models.load import silence_libraries
     from pipeline.conversation import embedded_base_model
-    from pipeline.history import History
+    from pipeline.run.history import History
     from wizard.command_line import parse
     from wizard.run import run
     from wizard.screen.screen import Screen

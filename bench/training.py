@@ -79,9 +79,10 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """One contender's steps."""
     import torch
 
-    from lora_trainer.base_models import chat_format_of, load_tokenizer, resolve_base_model
-    from lora_trainer.dataset import load_dataset
-    from lora_trainer.encode import encode
+    from lora_trainer.data.dataset import load_dataset
+    from lora_trainer.data.encode import encode
+    from lora_trainer.models.load import chat_format_of, load_tokenizer
+    from lora_trainer.models.source import resolve_base_model
     from lora_trainer.plan import TrainPlan
 
     source = options.model
@@ -111,10 +112,10 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 def _ours(name: str, base: Any, tokenizer: Any, rows: Any, plan: Any, folder: Path) -> tuple[list[float], list[float]]:
     import lora_trainer.train as room
-    from lora_trainer import step_trainer
+    from lora_trainer.engine import step_trainer
 
     if name == "padded":
-        step_trainer.can_be_told = lambda _: False  # type: ignore[assignment]
+        step_trainer.supports_tree = lambda _: False  # type: ignore[assignment]
     clock, seconds = _clock()
     make = room._trainer
 
@@ -130,13 +131,13 @@ def _ours(name: str, base: Any, tokenizer: Any, rows: Any, plan: Any, folder: Pa
 
 def _examples(rows: Any, plan: Any) -> list[dict[str, list[int]]]:
     """The sequences of all steps in our order, with labels at supervised tokens alone."""
-    from lora_trainer.schedule import step_dialogues
+    from lora_trainer.engine.schedule import step_dialogues
 
     order = [i for step in range(plan.total_steps(len(rows))) for i in step_dialogues(plan, step, len(rows))]
     return [
         {
-            "input_ids": sequence.prompt_ids + sequence.answer_ids,
-            "labels": [-100] * len(sequence.prompt_ids) + sequence.answer_ids,
+            "input_ids": sequence.prompt_ids + sequence.completion_ids,
+            "labels": [-100] * len(sequence.prompt_ids) + sequence.completion_ids,
         }
         for i in order
         for sequence in rows[i].sequences
@@ -164,11 +165,11 @@ def _arguments(kind: Any, name: str, plan: Any, folder: Path, **more: Any) -> An
 
 def _plain_model(base: Any, plan: Any) -> Any:
     """Our adapter as PEFT has it."""
-    from lora_trainer import fused_layers
-    from lora_trainer.train import adapted_model
+    from lora_trainer.engine import fused_layers
+    from lora_trainer.train import trainable_model
 
     fused_layers.fuse_layers = lambda _: None  # type: ignore[assignment]
-    return adapted_model(base, plan, "cpu", "float32")
+    return trainable_model(base, plan, "cpu", "float32")
 
 
 def _clock() -> tuple[Any, list[float]]:
@@ -191,7 +192,7 @@ def _go(trainer: Any, rows: Any, plan: Any) -> list[float]:
     from torch.optim.lr_scheduler import LambdaLR
     from torch.utils.data import SequentialSampler
 
-    from lora_trainer.schedule import learning_rate
+    from lora_trainer.engine.schedule import learning_rate
 
     def rates(*_: Any, **__: Any) -> Any:
         trainer.lr_scheduler = LambdaLR(
@@ -252,7 +253,8 @@ def _half_billion(folder: Path, tokenizer_folder: str | None) -> Path:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen2Config
 
-    from lora_trainer.base_models import load_tokenizer, resolve_base_model
+    from lora_trainer.models.load import load_tokenizer
+    from lora_trainer.models.source import resolve_base_model
     from pipeline.conversation import embedded_base_model
 
     if tokenizer_folder:

@@ -34,7 +34,8 @@ class TrainPlan:
     seed: int = 42
     """Of the adapter's first values, the order of the data and the dropout masks."""
     scheduler: str = "steady"
-    """How the learning rate runs, see `rate_factor`; only steady and constant runs can be gone on with exactly."""
+    """How the learning rate runs, see engine/schedule.py ("steady" is warmup-stable-decay). Only steady and constant
+    runs can be gone on with exactly."""
     early_stop: bool = False
     """Publish the checkpoint with the lowest validation loss in place of the last one, and end where it stays so."""
     qlora: bool = False
@@ -87,30 +88,3 @@ class TrainPlan:
 def default_batch_size(dialogues: int) -> int:
     """Dialogues in one optimizer step: 4 up to 100 rows, 8 up to 1000, 16 above."""
     return 4 if dialogues <= 100 else 8 if dialogues <= 1000 else 16
-
-
-def steady_steps(total_steps: int, scheduler: str = "steady") -> int:
-    """After how many optimizer steps a run's length begins to tell: a longer run is the same one up to there.
-
-    The steady schedule decays over its last eighth, the constant one never; the others know their end from the start.
-    """
-    return {"steady": total_steps - max(1, total_steps // 8), "constant": total_steps}.get(scheduler, 0)
-
-
-def rate_factor(step: int, total_steps: int, steps_per_epoch: int, scheduler: str = "steady") -> float:
-    """The learning rate's factor for optimizer step `step` (0-based) of `total_steps`.
-
-    All schedules warm up over a tenth of one epoch's steps. "steady" is warmup-stable-decay (Hu et al., 2024,
-    arXiv:2404.06395): a constant rate, then a linear decay over the last eighth of the run; only the decay knows the
-    run's length, so that a longer run begins exactly like a shorter one. "cosine" is half a period down to zero
-    (Loshchilov and Hutter, 2017, arXiv:1608.03983), "linear" falls from the end of the warmup on.
-    """
-    warmup = max(1, math.ceil(steps_per_epoch / 10))
-    left = (total_steps - step) / (total_steps - min(warmup, total_steps) + 1)
-    falling = {
-        "steady": (total_steps - step) / (total_steps - steady_steps(total_steps) + 1),
-        "constant": 1.0,
-        "linear": left,
-        "cosine": 0.5 - 0.5 * math.cos(math.pi * min(1.0, left)),
-    }[scheduler]
-    return max(0.0, min(1.0, (step + 1) / warmup, falling))

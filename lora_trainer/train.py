@@ -8,12 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lora_trainer.base_models import BaseModel, load_model, silence_libraries
-from lora_trainer.checkpoints import Checkpoints, best_step, has_given_up, publish_adapter
-from lora_trainer.encode import EncodedDialogues
+from lora_trainer.data.encode import EncodedDialogues
+from lora_trainer.engine.checkpoints import Checkpoints, best_step, has_given_up, publish_adapter
+from lora_trainer.engine.fallback import give_memory_back, is_out_of_memory
+from lora_trainer.engine.hardware import Hardware, detect
+from lora_trainer.engine.memory import fit_memory
 from lora_trainer.errors import ResourceError
 from lora_trainer.events import Listener, Note, TrainingStarted, ignore
-from lora_trainer.hardware import Hardware, detect, fit_memory, give_memory_back, is_out_of_memory
+from lora_trainer.models.adapter import adapted_model, load_adapter
+from lora_trainer.models.load import silence_libraries
+from lora_trainer.models.source import BaseModel
 from lora_trainer.plan import TrainPlan
 
 MAX_GRADIENT_NORM = 1.0
@@ -84,7 +88,7 @@ def train(
         trainer.stop = stop
         begin_with = checkpoints.at(done) if done else initial_adapter
         if main and begin_with is not None:
-            _load_adapter(trainer.model, begin_with)
+            load_adapter(trainer.model, begin_with)
         trainer.listener(_started(trainer, train_rows, plan, done, hardware))
         trainer.train(resume_from_checkpoint=str(checkpoints.at(done)) if done else None)
         done, history = trainer.state.global_step, trainer.state.log_history
@@ -154,14 +158,14 @@ def _trainer(
     checkpoints: Checkpoints,
     hardware: Hardware,
 ) -> Any:
-    from lora_trainer.step_trainer import StepTrainer
+    from lora_trainer.engine.step_trainer import StepTrainer
 
     # what is split among several devices may be larger than one of them
     device = "cpu" if hardware.shards > 1 else str(arguments.device)
     # as much as is free before the model is there
-    use = fit_memory(base, plan, hardware, *train_rows.most_tokens())
+    memory = fit_memory(base, plan, hardware, *train_rows.most_tokens())
     try:
-        model = adapted_model(base, plan, device, hardware.dtype)
+        model = trainable_model(base, plan, device, hardware.dtype)
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
@@ -176,39 +180,20 @@ def _trainer(
         plan,
         checkpoints,
         pad_id=tokenizer.eos_token_id or 0 if pad is None else pad,
-        token_budget=use.token_budget,
-        checkpointing=use.checkpointing,
+        memory=memory,
     )
 
 
-def adapted_model(base: BaseModel, plan: TrainPlan, device: str, dtype: str) -> Any:
-    """The frozen base model with a fresh adapter in float32 on all linear layers but the output layer."""
-    import torch
-    from peft import LoraConfig, get_peft_model
+def trainable_model(base: BaseModel, plan: TrainPlan, device: str, dtype: str) -> Any:
+    """The base model on `device` as `dtype` with a fresh adapter, as it is trained: its layers fused where they can be.
 
-    from lora_trainer.fused_layers import fuse_layers
+    Raises what loading and adapting it raise: BaseModelError, OSError, RuntimeError where memory runs out.
+    """
+    from lora_trainer.engine.fused_layers import fuse_layers
 
-    model = load_model(base, device, dtype, four_bits=plan.qlora)
-    config = LoraConfig(
-        r=plan.lora_rank,
-        lora_alpha=int(plan.lora_alpha) if plan.lora_alpha.is_integer() else plan.lora_alpha,
-        lora_dropout=plan.lora_dropout,
-        target_modules="all-linear",
-        task_type="CAUSAL_LM",
-    )
-    # A is random, B is zero: the same adapter on every device and in every process
-    torch.manual_seed(plan.seed)
-    adapted = get_peft_model(model, config)
-    adapted.peft_config["default"].base_model_name_or_path = base.source
-    fuse_layers(adapted)
-    return adapted
-
-
-def _load_adapter(model: Any, adapter: Path) -> None:
-    from peft import set_peft_model_state_dict
-    from safetensors.torch import load_file
-
-    set_peft_model_state_dict(model, load_file(adapter / "adapter_model.safetensors"))
+    model = adapted_model(base, plan, device, dtype)
+    fuse_layers(model)
+    return model
 
 
 def _started(trainer: Any, rows: EncodedDialogues, plan: TrainPlan, done: int, hardware: Hardware) -> TrainingStarted:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from lora_trainer.errors import ConversionError
-from ollama_export.client import OllamaClient
-from ollama_export.transport import Refused
+from ollama_export.server.client import OllamaClient
+from ollama_export.server.transport import Refused
 
 Report = Callable[[str, int, int], None]
 """Hears the task (upload, create, prove) and how much of it is done, of what total (0: unknown)."""

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from lora_trainer.errors import OllamaError
-from ollama_export.client import OllamaClient
-from ollama_export.names import ModelName, check_name, parse_name
 from ollama_export.proof import Finding, Proof, ProofFailed, Report, prove, report_nothing
-from ollama_export.transport import Refused
+from ollama_export.server.client import OllamaClient
+from ollama_export.server.names import ModelName, check_name, parse_name
+from ollama_export.server.transport import Refused
 
 Mark = Callable[..., None]
 """mark(step, **facts): writes a step with its facts (JSON values) into the run's journal."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lora_trainer.chat_format import ChatFormat
 from lora_trainer.errors import BaseModelError, OllamaError
-from pipeline.history import Run
+from pipeline.run.history import Run
 
 ANSWER_TOKENS = 128
 
@@ -22,7 +22,7 @@ def asking(gguf: Path | None, run: Run) -> Iterator[Ask]:
     """Ask a GGUF in llama.cpp; None is the registered model in Ollama."""
     system = [{"role": "system", "content": run.record["system"]}]
     if gguf is None:
-        from ollama_export.client import OllamaClient
+        from ollama_export.server.client import OllamaClient
 
         client = OllamaClient()
 
@@ -34,7 +34,7 @@ def asking(gguf: Path | None, run: Run) -> Iterator[Ask]:
 
         yield ask_ollama
         return
-    from ollama_export.engine import Engine
+    from ollama_export.llama_cpp.engine import Engine
 
     chat_format = ChatFormat.from_json(run.record["chat_format"])
     with Engine(gguf) as engine:
@@ -58,8 +58,8 @@ def embedded_base_model() -> Path:
 
 def ollama_answers() -> bool:
     """Whether there is an Ollama here; a stopped one is started."""
-    from ollama_export.client import OllamaClient
-    from ollama_export.start import ensure_running
+    from ollama_export.server.client import OllamaClient
+    from ollama_export.server.start import ensure_running
 
     try:
         ensure_running(OllamaClient())

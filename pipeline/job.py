@@ -7,15 +7,15 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lora_trainer.dataset import Dataset as Dataset
-from lora_trainer.dataset import Dialogues, load_dataset, raise_on_faults
+from lora_trainer.data.dataset import Dataset as Dataset
+from lora_trainer.data.dataset import load_dataset, raise_on_faults
 from lora_trainer.plan import TrainPlan
-from ollama_export.names import check_name as check_name
-from pipeline.history import History, Run
+from ollama_export.server.names import check_name as check_name
 from pipeline.request import Request
+from pipeline.run.history import History, Run
 
 if TYPE_CHECKING:
-    from ollama_export.client import OllamaClient
+    from ollama_export.server.client import OllamaClient
 
 DEFAULT_QUANTIZE = "q8_0"
 
@@ -34,7 +34,8 @@ class Job:
     name: str
     """The model's canonical name in Ollama."""
     plan: TrainPlan
-    dataset: Dataset
+    dataset: Dataset | None
+    """None for a run that is trained already: what is left of it needs the record only."""
     base_source: str
     """The base model as the user writes it; resolved (and perhaps downloaded) by the preflight."""
     strategy: str | None
@@ -72,14 +73,6 @@ def identity(request: Request) -> dict[str, Any]:
     return {name: value for name, value in {**values, **paths}.items() if value not in (None, False)}
 
 
-def unfinished(history: History, request: Request, name: str) -> Run | None:
-    """The newest run of this name where it didn't reach its end and was asked for like this (or `--resume` says so)."""
-    newest = history.newest(name)
-    if newest is None or newest.is_done or request.restart:
-        return None
-    return newest if request.resume or newest.record["request"] == identity(request) else None
-
-
 def going_on(
     run: Run, request: Request, history: History, client: OllamaClient | None, data: Dataset | None = None
 ) -> Job:
@@ -89,15 +82,15 @@ def going_on(
         request=request,
         name=name,
         plan=run.plan,
-        dataset=data
-        or Dataset(Dialogues(), Dialogues(), (), record["system"], record["data"]["fingerprint"], {}, False),
+        dataset=data,
         base_source=record["base"]["source"],
         strategy=record["strategy"],
         overwrite=record["overwrite"],
         previous=next((other for other in history.runs(name) if other.number == record["parent"]), None),
         history=history,
         client=client,
-        run=run,
+        # a ladder finds its rungs by itself
+        run=None if request.ladder else run,
     )
 
 

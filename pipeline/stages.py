@@ -9,18 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from lora_trainer.chat_format import ChatFormat
+from lora_trainer.engine.schedule import stable_steps
 from lora_trainer.errors import ConversionError, Interrupted, UsageError, UserError
 from lora_trainer.events import Listener, Note, Progress, StageDone, StageStarted
-from lora_trainer.plan import steady_steps
 from ollama_export.modelfile import modelfile
-from ollama_export.proof import Proof
 from ollama_export.publish import Publication, publish
 from ollama_export.template import gguf_chat_template, ollama_template
-from pipeline.beginnings import Beginning, beginning_of, find_beginning, first_adapter
-from pipeline.history import Run, now
+from pipeline.checks.checklist import Prepared
+from pipeline.checks.proofs import proofs_of
+from pipeline.checks.resources import OLLAMA_QUANTIZES
 from pipeline.job import Job, identity, library_versions
-from pipeline.preflight import OLLAMA_QUANTIZES, Prepared, ollama_blob
-from pipeline.processes import Work, together
+from pipeline.run.beginnings import Beginning, beginning_of, find_beginning, first_adapter
+from pipeline.run.history import Run, now
+from pipeline.run.processes import Work, together
 
 WRITTEN_HERE = ("f32", "f16", "bf16", "q8_0")
 """File types that the export writes itself; K-quants are made of f16."""
@@ -79,9 +80,9 @@ def run_stages(
 
 
 def _drop_checkpoints(run: Run) -> None:
-    from lora_trainer.checkpoints import Checkpoints
+    from lora_trainer.engine.checkpoints import Checkpoints
 
-    Checkpoints(run.folder / "checkpoints").keep_only(steady_steps(run.record["training"]["steps"], run.plan.scheduler))
+    Checkpoints(run.folder / "checkpoints").keep_only(stable_steps(run.record["training"]["steps"], run.plan.scheduler))
 
 
 def gguf_path(run: Run) -> Path:
@@ -106,6 +107,7 @@ def _must_repeat(run: Run, stage: str) -> bool:
 
 
 def _first_record(job: Job, prepared: Prepared) -> dict[str, Any]:
+    data = prepared.dataset
     return {
         "request": identity(job.request),
         "strategy": job.strategy,
@@ -113,7 +115,7 @@ def _first_record(job: Job, prepared: Prepared) -> dict[str, Any]:
         "warm_start": first_adapter(job.request, job.strategy, job.plan, job.previous),
         "parent": job.previous.number if job.previous else None,
         "plan": job.plan.to_json(),
-        "data": {"fingerprint": job.dataset.fingerprint, "files": job.dataset.files, **job.dataset.statistics()},
+        "data": {"fingerprint": data.fingerprint, "files": data.files, **data.statistics()},
         "base": {
             "source": prepared.base.source,
             "kind": prepared.base.kind,
@@ -121,7 +123,7 @@ def _first_record(job: Job, prepared: Prepared) -> dict[str, Any]:
             "architecture": prepared.base.architecture,
             "parameters": prepared.base.parameters,
         },
-        "system": job.dataset.system,
+        "system": data.system,
         "chat_format": prepared.chat_format.to_json(),
         "keep_chat_template": job.request.keep_chat_template,
         "parameters": job.parameters,
@@ -133,15 +135,16 @@ def _first_record(job: Job, prepared: Prepared) -> dict[str, Any]:
 
 
 def _train(job: Job, prepared: Prepared | None, run: Run, listener: Listener, stop: Stop) -> dict[str, Any]:
-    from lora_trainer.hardware import give_memory_back
+    from lora_trainer.engine.fallback import give_memory_back
     from lora_trainer.train import train
-    from pipeline.loss_curve import draw
+    from pipeline.run.loss_curve import draw
 
     assert prepared is not None
+    data = prepared.dataset
     _take_beginning(job, prepared, run, listener)
     initial = _initial_adapter(job, run)
-    with together(Work(prepared.base, prepared.chat_format, job.dataset.train, job.dataset.val, run.plan)):
-        job.dataset.set_aside()
+    with together(Work(prepared.base, prepared.chat_format, data.train, data.val, run.plan)):
+        data.set_aside()
         give_memory_back("cpu")
         result = train(
             prepared.base,
@@ -190,9 +193,9 @@ def _initial_adapter(job: Job, run: Run) -> Path | None:
 
 
 def _take_beginning(job: Job, prepared: Prepared, run: Run, listener: Listener) -> None:
-    """Let a run that continues a model go on from where an earlier one was steady, if nothing else has changed."""
-    from lora_trainer.checkpoints import Checkpoints
-    from lora_trainer.hardware import detect
+    """Let a run that continues a model go on from where an earlier one was stable, if nothing else has changed."""
+    from lora_trainer.engine.checkpoints import Checkpoints
+    from lora_trainer.engine.hardware import detect
 
     hardware = detect()
     now = beginning_of(run.record, library_versions(), hardware.device, hardware.dtype)
@@ -220,8 +223,9 @@ def _take_beginning(job: Job, prepared: Prepared, run: Run, listener: Listener) 
 
 
 def _export(job: Job, prepared: Prepared | None, run: Run, listener: Listener, _: Stop) -> dict[str, Any]:
-    from lora_trainer.base_models import resolve_base_model
-    from ollama_export.gguf import export_gguf
+    from lora_trainer.models.source import resolve_base_model
+    from ollama_export.gguf.export import export_gguf
+    from pipeline.run.published import ollama_blob
 
     source, blob = run.record["base"]["source"], ollama_blob(job.client)
     base = prepared.base if prepared else resolve_base_model(source, listener=listener, ollama_blob=blob)
@@ -247,7 +251,7 @@ def _export(job: Job, prepared: Prepared | None, run: Run, listener: Listener, _
     # A base that was a GGUF keeps quantised tensors, which Ollama refuses to quantise again.
     by_ollama = job.client is not None and wanted in OLLAMA_QUANTIZES and base.kind == "folder"
     if first != wanted and not by_ollama:
-        from ollama_export.quantize import quantize_gguf
+        from ollama_export.gguf.k_quants import quantize_gguf
 
         whole = path.with_suffix(".f16.gguf")
         path.replace(whole)
@@ -266,7 +270,7 @@ def _export(job: Job, prepared: Prepared | None, run: Run, listener: Listener, _
 
 
 def _prove(_: Job, __: Prepared | None, run: Run, listener: Listener, ___: Stop) -> dict[str, Any]:
-    from ollama_export import engine
+    from ollama_export.llama_cpp import engine
 
     if not engine.is_installed():
         listener(Note("note.prove.no_engine"))
@@ -322,8 +326,3 @@ def _publish(job: Job, _: Prepared | None, run: Run, listener: Listener, __: Sto
     stops = all(finding.key != "error.proof.endless" for finding in published.findings)
     ollama = {"digest": published.digest, "gguf": published.gguf, "backup": published.backup, "stops": stops}
     return {"ollama": {**ollama, "host": job.client.host, "version": job.client.version()}}
-
-
-def proofs_of(run: Run) -> tuple[Proof, ...]:
-    """The proofs in a run's record."""
-    return tuple(Proof(tuple(p["messages"]), p["prompt"], p["tokens"]) for p in run.record["proofs"])

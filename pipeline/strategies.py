@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from lora_trainer.engine.schedule import stable_steps
 from lora_trainer.events import Note
-from lora_trainer.plan import TrainPlan, default_batch_size, steady_steps
+from lora_trainer.plan import TrainPlan, default_batch_size
 from pipeline.request import PLAN_NUMBERS, Request
 
 MANY_EPOCHS = 10.0
@@ -146,7 +147,7 @@ def warnings(plan: TrainPlan, record: TrainPlan | None, dialogues: int) -> list[
         notes.append(Note("note.many_epochs", {"epochs": plan.epochs}))
     if plan.learning_rate > BOLD_RATE:
         notes.append(Note("note.bold_rate", {"rate": plan.learning_rate}))
-    if steady_steps(1000, plan.scheduler) == 0:
+    if stable_steps(1000, plan.scheduler) == 0:
         notes.append(Note("note.schedule_knows_its_end", {"scheduler": plan.scheduler}))
     if dialogues < FEW_DIALOGUES:
         notes.append(Note("note.few_dialogues", {"dialogues": dialogues}))

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.ollama_fixture import TestOllama, running_ollama
 from tests.ollama_server.server import OllamaServer
 from tests.ollama_server.tiny_gguf import make_tiny_gguf
+from tests.support.ollama_fixture import TestOllama, running_ollama
 
 
 @pytest.fixture

@@ -17,9 +17,9 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from pipeline.history import History
+from pipeline.run.history import History
+from tests.support.project import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 KEEP = ("PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH", "SYSTEMROOT")
 NOBODY = "ollama.invalid:9"
 """No Ollama: a name that no server ever has, and that nobody would start one for."""

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 import shlex
-from pathlib import Path
 
 import pytest
 
 from lora_trainer import errors
 from pipeline.flags import FLAGS
+from tests.support.project import ROOT
 from wizard.command_line import parse
 
-ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 

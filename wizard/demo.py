@@ -14,7 +14,7 @@ from pathlib import Path
 from lora_trainer.errors import UserError
 from lora_trainer.events import Progress
 from pipeline.conversation import asking, embedded_base_model, ollama_answers
-from pipeline.history import History, Run
+from pipeline.run.history import History, Run
 from wizard.screen import output
 from wizard.screen.comparison import Compared, comparison_table
 from wizard.screen.screen import Screen

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pipeline.history import History, Run
+from pipeline.run.history import History, Run
 from wizard.screen.screen import Screen
 from wizard.screen.tables import HistoryRow
 from wizard.words import local_time
@@ -20,7 +20,7 @@ def show_history(history: History, screen: Screen, name: str | None) -> dict[str
 
 def roll_back(name: str, history: History, screen: Screen) -> dict[str, Any]:
     """Put the newest backup back under the name."""
-    from pipeline import published
+    from pipeline.run import published
 
     tag = published.roll_back(history, name)
     screen.note("note.rolled_back", name=name, tag=tag)
@@ -29,7 +29,7 @@ def roll_back(name: str, history: History, screen: Screen) -> dict[str, Any]:
 
 def verify(name: str, history: History, screen: Screen) -> dict[str, Any]:
     """Prove the model in Ollama against its run record again."""
-    from pipeline import published
+    from pipeline.run import published
 
     run = published.verify_published(history, name, screen.listen)
     screen.note("note.verified", name=name, number=run.number, count=len(run.record["proofs"]))

@@ -7,13 +7,13 @@ from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
-from lora_trainer.errors import UsageError
 from lora_trainer.events import StageStarted
-from pipeline import processes
-from pipeline.beginnings import first_adapter
-from pipeline.history import History, Run
-from pipeline.job import DEFAULT_QUANTIZE, Dataset, Job, check_name, going_on, read_data, register_again, unfinished
+from pipeline.job import DEFAULT_QUANTIZE, Dataset, Job, check_name, going_on, read_data, register_again
 from pipeline.request import Request
+from pipeline.run import processes
+from pipeline.run.beginnings import first_adapter
+from pipeline.run.history import History, Run
+from pipeline.run.standing import run_to_go_on, run_to_register, standing_run
 from pipeline.strategies import changed_numbers
 from wizard import flow, lookups
 from wizard.questions import Existing
@@ -46,33 +46,21 @@ def _run(request: Request, screen: Screen, stop: Stop) -> dict[str, Any]:
 
 
 def _train(request: Request, name: str, history: History, screen: Screen, stop: Stop) -> dict[str, Any]:
-    from pipeline.published import connect, is_in_ollama
+    from pipeline.run.published import connect, is_in_ollama
 
     client = None if request.no_register else connect()
     if request.register_only:
-        trained = [run for run in history.runs(name) if run.has_done("train") and request.run in (None, run.number)]
-        run = next(reversed(trained), None)
-        if run is None:
-            raise UsageError("error.nothing_to_register", name=name)
+        run = run_to_register(history, request, name)
         register_again(run, request)
         return _work(going_on(run, request, history, client), screen, stop)
-
-    pending = unfinished(history, request, name)
-    if request.resume and pending is None:
-        raise UsageError("error.nothing_to_resume", name=name)
-    if pending is not None and not request.dry_run:
-        data = None if pending.has_done("train") and not request.ladder else _data(request, screen)
-        if data is None or data.fingerprint == pending.record["data"]["fingerprint"]:
-            screen.note("note.going_on", number=pending.number, created=local_time(pending.record["created"]))
-            job = going_on(pending, request, history, client, data)
-            # A ladder finds its rungs by itself.
-            return _work(replace(job, run=None) if request.ladder else job, screen, stop)
-        if request.resume:
-            raise UsageError("error.data_changed", name=name)
-        screen.note("note.data_changed")
+    pending = run_to_go_on(history, request, name, lambda: _data(request, screen), screen.listen)
+    if pending is not None:
+        run = pending.run
+        screen.note("note.going_on", number=run.number, created=local_time(run.record["created"]))
+        return _work(going_on(run, request, history, client, pending.data), screen, stop)
 
     in_ollama = client is not None and is_in_ollama(client, name, screen.listen, start=not request.dry_run)
-    record = history.trained_on(name)
+    record = standing_run(history, name)
     choice = flow.decide_existing(request, name, _existing(in_ollama, history, name, record))
     if choice == "skip":
         screen.note("note.skipped", name=name)
@@ -126,8 +114,8 @@ def _train(request: Request, name: str, history: History, screen: Screen, stop: 
 
 
 def _work(job: Job, screen: Screen, stop: Stop) -> dict[str, Any]:
-    from pipeline.ladder import best_rung, climb, settle
-    from pipeline.preflight import check
+    from pipeline.checks.preflight import check
+    from pipeline.run.ladder import best_rung, climb, settle
     from pipeline.stages import gguf_path, run_stages
 
     screen.listen(StageStarted("preflight"))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ollama_export.llama_server import LlamaServer
+from ollama_export.llama_cpp.server import LlamaServer
 
 from .errors import ApiError
 from .model import Model

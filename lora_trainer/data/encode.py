@@ -1,0 +1,263 @@
+"""Dialogues -> token ids: one sequence for each assistant turn, prompt as served, answer and end of turn supervised."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import mmap
+import re
+import sys
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from itertools import chain
+from operator import iadd
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO, Any, overload
+
+from lora_trainer.chat_format import ChatFormat
+from lora_trainer.data.dataset import Finding
+from lora_trainer.data.dialogues import Dialogue
+from lora_trainer.errors import BaseModelError
+
+_CHUNK = 1000
+"""Dialogues tokenised at a time; bounds the memory that texts and lists of ids take."""
+_VERSION = 2
+
+_Pair = tuple["array[int]", "array[int]"]
+"""Token ids of a sequence's prompt and of its answer."""
+
+
+@dataclass(frozen=True)
+class EncodedSequence:
+    """One assistant turn with everything before it."""
+
+    prompt_ids: list[int]
+    """The prompt as the server builds it, BOS included where the tokenizer adds one."""
+    completion_ids: list[int]
+    """The answer and the end-of-turn token: these, and only these, are learnt."""
+
+    def __len__(self) -> int:
+        return len(self.prompt_ids) + len(self.completion_ids)
+
+
+@dataclass(frozen=True)
+class EncodedDialogue:
+    """A dialogue's sequences, one for each assistant turn."""
+
+    sequences: tuple[EncodedSequence, ...]
+
+    @property
+    def supervised_tokens(self) -> int:
+        """Tokens that the loss is taken over."""
+        return sum(len(sequence.completion_ids) for sequence in self.sequences)
+
+
+class EncodedDialogues(Sequence[EncodedDialogue]):
+    """All encoded dialogues, in a mapped file (some 4 bytes a token) and made when asked for."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        import datasets
+        import pyarrow  # type: ignore[import-untyped, unused-ignore]
+
+        self._file = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        table = pyarrow.ipc.open_file(pyarrow.py_buffer(self._file)).read_all()
+        # left to itself, datasets makes a fingerprint of a pickled copy of all of it
+        self._rows = datasets.Dataset(table, fingerprint="encoded")
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, index: int) -> EncodedDialogue: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[EncodedDialogue]: ...
+    def __getitem__(self, index: int | slice) -> EncodedDialogue | list[EncodedDialogue]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        row = self._rows[index]
+        self._forget()
+        pairs = zip(row["prompts"], row["answers"], strict=True)
+        return EncodedDialogue(tuple(EncodedSequence(prompt, answer) for prompt, answer in pairs))
+
+    def counts(self) -> tuple[int, int]:
+        """Sequences and supervised tokens of all dialogues."""
+        sequences = supervised = 0
+        for answers in self._rows.with_format("arrow").iter(_CHUNK):
+            turns = answers["answers"].combine_chunks().flatten()
+            sequences += len(turns)
+            supervised += len(turns.flatten())
+            self._forget()
+        return sequences, supervised
+
+    def most_tokens(self) -> tuple[int, int]:
+        """Tokens of the longest sequence, and of the longest dialogue's sequences together."""
+        import numpy as np
+        import pyarrow.compute as compute  # type: ignore[import-untyped, unused-ignore]
+
+        longest = together = 0
+        for rows in self._rows.with_format("arrow").iter(_CHUNK):
+            prompts, answers = (rows[name].combine_chunks() for name in ("prompts", "answers"))
+            sizes = compute.add(*(compute.list_value_length(part.flatten()) for part in (prompts, answers))).to_numpy()
+            longest = max(longest, int(sizes.max()))
+            together = max(together, int(np.bincount(compute.list_parent_indices(prompts).to_numpy(), sizes).max()))
+            self._forget()
+        return longest, together
+
+    def _forget(self) -> None:
+        """Give back the pages that were read: else all of the file comes to count as this process' memory."""
+        if sys.platform != "win32":
+            self._file.madvise(mmap.MADV_DONTNEED)
+
+
+def encode(
+    dialogues: Sequence[Dialogue], fmt: ChatFormat, tokenizer: Any, max_length: int, *, cache: Path | None = None
+) -> tuple[EncodedDialogues, list[Finding]]:
+    """Tokenise dialogues; linear in their number.
+
+    Returns the dialogues that fit, in order, and a fault for each that doesn't: longer than `max_length` tokens
+    (nothing is ever cut), or with the end-of-turn token's text inside a message. `cache`: a folder where the result
+    is kept and found again as long as dialogues, format, tokenizer and length are the same.
+    Raises BaseModelError where the end-of-turn text isn't one token.
+    """
+    end = tokenizer(fmt.end_of_turn, add_special_tokens=False).input_ids
+    if len(end) != 1:
+        raise BaseModelError("error.base_model.end_of_turn", text=fmt.end_of_turn, tokens=len(end))
+    kept = cache / _key(dialogues, fmt, tokenizer, max_length) if cache else None
+    if kept and (kept / "findings.json").is_file():
+        findings = [Finding(**finding) for finding in json.loads((kept / "findings.json").read_text(encoding="utf-8"))]
+        with (kept / "rows.arrow").open("rb") as written:
+            return EncodedDialogues(written), findings
+
+    encoder = _Encoder(fmt, tokenizer, end[0])
+    findings = []
+
+    def fitting(chunk: Sequence[Dialogue]) -> Iterator[list[_Pair]]:
+        for dialogue, sequences in zip(chunk, encoder.encode(chunk), strict=True):
+            fault = _fault(dialogue, sequences, fmt, max_length)
+            if fault:
+                findings.append(fault)
+            else:
+                yield sequences
+
+    # without a name: the system takes its pages back when memory is short, and the file itself at the end
+    if kept:
+        kept.mkdir(parents=True, exist_ok=True)
+    with (kept / "rows.arrow").open("wb+") if kept else TemporaryFile() as file:
+        _write((fitting(dialogues[start : start + _CHUNK]) for start in range(0, len(dialogues), _CHUNK)), file)
+        encoded = EncodedDialogues(file)
+    if kept:
+        # written last: where it stands, the rest is whole
+        listed = json.dumps([vars(finding) for finding in findings], ensure_ascii=False)
+        (kept / "findings.json").write_text(listed, encoding="utf-8")
+    return encoded, findings
+
+
+def _write(chunks: Iterator[Iterator[list[_Pair]]], file: IO[bytes]) -> None:
+    import pyarrow
+
+    def flat(numbers: array[int]) -> Any:
+        return pyarrow.Array.from_buffers(pyarrow.int32(), len(numbers), [None, pyarrow.py_buffer(numbers)])
+
+    ids = pyarrow.list_(pyarrow.list_(pyarrow.int32()))
+    schema = pyarrow.schema([("prompts", ids), ("answers", ids)])
+    made = pyarrow.ListArray.from_arrays
+    with pyarrow.ipc.new_file(file, schema) as writer:
+        for chunk in chunks:
+            dialogues = array("i", [0])
+            columns = [(array("i"), array("i", [0])) for _ in schema]  # token ids, and where each sequence's end
+            for sequences in chunk:
+                for pair in sequences:
+                    for part, (values, ends) in zip(pair, columns, strict=True):
+                        values += part
+                        ends.append(len(values))
+                dialogues.append(dialogues[-1] + len(sequences))
+            turns = [made(flat(dialogues), made(flat(ends), flat(values))) for values, ends in columns]
+            writer.write_batch(pyarrow.RecordBatch.from_arrays(turns, schema=schema))
+    file.flush()
+
+
+def _fault(dialogue: Dialogue, sequences: list[_Pair], fmt: ChatFormat, max_length: int) -> Finding | None:
+    tokens = max(len(prompt) + len(answer) for prompt, answer in sequences)
+    if tokens > max_length:
+        length = {"tokens": tokens, "max_length": max_length}
+        return Finding("fault", dialogue.file, dialogue.line, "data.fault.too_long", length)
+    if any(fmt.end_of_turn in message["content"] for message in dialogue.messages):
+        return Finding("fault", dialogue.file, dialogue.line, "data.fault.end_of_turn", {"token": fmt.end_of_turn})
+    return None
+
+
+class _Encoder:
+    def __init__(self, fmt: ChatFormat, tokenizer: Any, end_id: int) -> None:
+        self.fmt, self.tokenizer, self.end = fmt, tokenizer, array("i", [end_id])
+        self.bos = array("i", [tokenizer.bos_token_id] if fmt.tokenizer_adds_bos else [])
+        self.cuts = _cuts(fmt, tokenizer)
+        self.known: dict[str, array[int]] = {}
+        # A tokenizer that puts a space before every text would put one before the answer too; where the model
+        # itself would not write it, the answer is tokenised behind the generation prompt.
+        behind = list(self._ids([fmt.generation_prompt, fmt.generation_prompt + "a", "a"]))
+        differs = behind[1] != behind[0] + behind[2] and behind[1][: len(behind[0])] == behind[0]
+        self.lead, self.lead_tokens = (fmt.generation_prompt, len(behind[0])) if differs else ("", 0)
+
+    def encode(self, dialogues: Sequence[Dialogue]) -> Iterator[list[_Pair]]:
+        """The sequences of each dialogue."""
+        turns = [
+            [i for i, message in enumerate(dialogue.messages) if message["role"] == "assistant"]
+            for dialogue in dialogues
+        ]
+        texts = [
+            text
+            for dialogue, at in zip(dialogues, turns, strict=True)
+            for i in at
+            for text in (self.fmt.render(dialogue.messages[:i]), self.lead + dialogue.messages[i]["content"])
+        ]
+        ids = self._ids(texts)
+        for at in turns:
+            yield [(self.bos + next(ids), next(ids)[self.lead_tokens :] + self.end) for _ in at]
+
+    def _ids(self, texts: list[str]) -> Iterator[array[int]]:
+        """The token ids of each text. Parts that occur more than once are tokenised once."""
+        pieces = [[piece for piece in self.cuts.split(text) if piece] for text in texts]
+        counts = Counter(chain.from_iterable(pieces))
+        new = [piece for piece in counts if piece not in self.known]
+        found = self.tokenizer(new, add_special_tokens=False, return_attention_mask=False).input_ids if new else []
+        ids = self.known | {piece: array("i", some) for piece, some in zip(new, found, strict=True)}
+        # what all dialogues share (a system prompt) is kept for the next ones, what one of them says is not
+        self.known = {piece: ids[piece] for piece, count in counts.items() if count > 1 or piece in self.known}
+        return (reduce(iadd, map(ids.__getitem__, parts), array("i")) for parts in pieces)
+
+
+def _cuts(fmt: ChatFormat, tokenizer: Any) -> re.Pattern[str]:
+    """Matches before every special token of the format that a text can be cut before without a change to its ids.
+
+    A tokenizer finds such tokens first, in the text as it is, and looks at what stands between them piece by piece
+    (https://docs.rs/tokenizers, AddedVocabulary). So a text may be cut before one that takes no white space from its
+    left, asks for no word boundary, and whose beginning is never taken for a part of another one.
+    """
+    added = {str(token): token for token in tokenizer.added_tokens_decoder.values()}
+    written = "".join(part for part in fmt.to_json().values() if isinstance(part, str))
+    safe = [
+        text
+        for text, token in added.items()
+        if text in written and not (token.normalized or token.lstrip or token.single_word or _is_met(text, added))
+    ]
+    return re.compile("|".join(f"(?={re.escape(text)})" for text in safe) or "(?!)")
+
+
+def _is_met(text: str, others: Iterable[str]) -> bool:
+    """Whether an occurrence of another text can hold the beginning of this one, not at its own beginning."""
+    beginnings = [text[:length] for length in range(1, len(text))]
+    return any(text in other[1:] or other[1:].endswith(tuple(beginnings)) for other in others)
+
+
+def _key(dialogues: Sequence[Dialogue], fmt: ChatFormat, tokenizer: Any, max_length: int) -> str:
+    digest = hashlib.sha256()
+    parts: list[Any] = [_VERSION, max_length, fmt.to_json(), tokenizer.backend_tokenizer.to_str()]
+    digest.update(json.dumps(parts, ensure_ascii=False).encode())
+    for dialogue in dialogues:
+        place = [dialogue.file, dialogue.line, dialogue.messages]
+        digest.update(json.dumps(place, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()[:32]

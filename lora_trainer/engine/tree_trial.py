@@ -1,0 +1,71 @@
+"""The loss of a prefix tree, and the trial whether this model's trees are its padded batches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from lora_trainer.data.encode import EncodedSequence
+from lora_trainer.engine.batching import micro_batches, negative_log_likelihood
+from lora_trainer.engine.prefix_tree import TreeBatch, tree_batches
+from lora_trainer.engine.sharding import gradients as gradients_of
+
+KNOWN_LAYERS = {"full_attention", "sliding_attention"}
+"""Kinds of layers that are told everything about a sequence by positions and mask."""
+
+
+def supports_tree(config: Any) -> bool:
+    """Whether every kind of layer in a model's configuration learns all about a sequence from positions and a mask."""
+    return set(getattr(config, "layer_types", None) or KNOWN_LAYERS) <= KNOWN_LAYERS
+
+
+def tree_negative_log_likelihood(model: Any, tree: TreeBatch) -> Any:
+    """Sum over all sequences' supervised tokens of -log p(token), in nats, float32; a scalar tensor."""
+    from lora_trainer.engine.loss import weighted_nll
+    from lora_trainer.engine.tree_attention import tree_masks
+
+    inputs = {
+        "input_ids": tree.input_ids,
+        "position_ids": tree.position_ids,
+        "attention_mask": tree_masks(getattr(model, "module", model), tree),
+    }
+    rows = tree.positions.new_zeros(len(tree.positions))
+    return weighted_nll(model, inputs, rows, tree.positions, tree.target_index, tree.targets, tree.weights)
+
+
+def matches_padded(model: Any, sequences: Sequence[EncodedSequence], pad_id: int, device: Any) -> bool | None:
+    """Whether loss and gradients of `sequences` as a tree are those of the padded batch, on this very model.
+
+    None where memory doesn't hold them.
+
+    An adapter's gradients go through every layer, so a layer that sees more than position and mask tell it shows.
+    """
+    import torch
+
+    from lora_trainer.engine.fallback import is_out_of_memory
+
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    training = model.training
+    # without dropout; but only in training are activations recomputed, where memory asks for it
+    model.train(not getattr(model.config.get_text_config(), "attention_dropout", 0.0))
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.eval()
+    losses, gradients = [], []
+    ways: list[tuple[Any, Any]] = [
+        (negative_log_likelihood, micro_batches(sequences, sum(map(len, sequences)) * len(sequences), pad_id)),
+        (tree_negative_log_likelihood, tree_batches(sequences, sum(map(len, sequences)))),
+    ]
+    try:
+        for loss_of, batches in ways:
+            loss = sum(loss_of(model, batch.to(device)) for batch in batches)
+            found = gradients_of(loss, parameters)
+            losses.append(loss.item())
+            gradients.append(torch.cat([g.flatten().float() for g in found if g is not None]))
+    except Exception as error:  # a model that takes no such mask says so in its own way
+        return None if is_out_of_memory(error) else False
+    finally:
+        model.train(training)
+    tolerance = 1e-3 if model.dtype == torch.float32 else 0.1
+    apart = (gradients[0] - gradients[1]).norm() <= tolerance * gradients[0].norm()
+    return bool(apart) and abs(losses[0] - losses[1]) <= tolerance * abs(losses[0])

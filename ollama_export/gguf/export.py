@@ -1,0 +1,129 @@
+"""Base model + LoRA adapter -> GGUF, in one streaming pass: no merged copy on disk or in memory."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import IO, Any, Literal
+
+from file_formats.gguf import read_head
+from lora_trainer import errors
+from lora_trainer.errors import ConversionError, UserError
+from ollama_export.gguf import from_gguf as gguf_from_gguf
+from ollama_export.gguf.converter import architecture_of, converter_folder, convertible_architectures
+from ollama_export.gguf.k_quants import quantize_gguf
+from ollama_export.gguf.stream import GgufFile, Progress, partial, unheard
+
+__all__ = ["GgufFile", "export_gguf", "quantize_gguf", "supported_architecture"]
+
+FileType = Literal["f32", "f16", "bf16", "q8_0"]
+
+
+def export_gguf(
+    base_path: Path,
+    kind: Literal["folder", "gguf"],
+    adapter: Path | None,
+    out: Path,
+    *,
+    file_type: FileType,
+    chat_template: str | None,
+    add_bos: bool,
+    eos_token: str,
+    llama_cpp: Path | None = None,
+    progress: Progress = unheard,
+) -> GgufFile:
+    """Write the merged model to `out`; `progress` hears bytes written and their total.
+
+    Each delta is added to its weight in float32, then rounded once to `file_type`. With a base that is a GGUF, only
+    tensors that get a delta change their type. `chat_template` None keeps the base's own; `eos_token` is the text of
+    the token that ends a turn. `out` appears when it is whole and on disk, and not before.
+
+    Raises ConversionError (with the converter's own reason), ResourceError when disk or memory is not enough.
+    """
+    arguments = {
+        "base": str(base_path.absolute()),
+        "kind": kind,
+        "adapter": str(adapter.absolute()) if adapter else None,
+        "out": str(out.absolute()),
+        "file_type": file_type,
+        "chat_template": chat_template,
+        "add_bos": add_bos,
+        "eos_token": eos_token,
+        "llama_cpp": str(llama_cpp.absolute()) if llama_cpp else None,
+    }
+    try:
+        result = _run_worker(arguments, progress)
+    except BaseException:
+        partial(out).unlink(missing_ok=True)
+        raise
+    return GgufFile(out, result["sha256"], result["size"], file_type, result["tensors"])
+
+
+def supported_architecture(base_path: Path, kind: Literal["folder", "gguf"], llama_cpp: Path | None = None) -> bool:
+    """Whether `export_gguf` knows the base model's architecture; reads a few KB and imports nothing heavy."""
+    if kind == "gguf":
+        return read_head(base_path).get("general.architecture") in gguf_from_gguf.ARCHITECTURES
+    return architecture_of(base_path) in convertible_architectures(converter_folder(llama_cpp))
+
+
+def _run_worker(arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
+    root = str(Path(__file__).resolve().parents[2])
+    environment = dict(os.environ)
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [root, environment.get("PYTHONPATH")]))
+    environment["PYTHONUTF8"] = "1"
+    # rounding a piece takes a millisecond: threads that wait for each other (and for the hashing) cost three times that
+    environment["OMP_NUM_THREADS"] = "1"
+    # nothing is fetched: the model folder is all there is
+    environment["HF_HUB_OFFLINE"] = environment["TRANSFORMERS_OFFLINE"] = "1"
+    with tempfile.TemporaryFile() as said:
+        worker = subprocess.Popen(
+            [sys.executable, "-P", "-m", "ollama_export.gguf.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=said,
+            env=environment,
+        )
+        with worker:
+            try:
+                line = _listen(worker, json.dumps(arguments).encode(), progress)
+            except BaseException:
+                worker.kill()
+                raise
+        if "result" in line:
+            return dict(line["result"])
+        raise _error_of(line, worker.returncode) from RuntimeError(_tail(said))
+
+
+def _listen(worker: subprocess.Popen[bytes], arguments: bytes, progress: Progress) -> dict[str, Any]:
+    assert worker.stdin is not None
+    assert worker.stdout is not None
+    try:
+        worker.stdin.write(arguments)
+        worker.stdin.close()
+    except OSError:
+        return {}  # it died at once; its exit code says more
+    last: dict[str, Any] = {}
+    for text in worker.stdout:
+        line = json.loads(text)
+        if "progress" in line:
+            progress(*line["progress"])
+        else:
+            last = line
+    return last
+
+
+def _error_of(line: dict[str, Any], exit_code: int) -> UserError:
+    if "error" not in line:
+        return ConversionError("error.export.died", code=exit_code)
+    error = line["error"]
+    kind: type[UserError] = getattr(errors, error["class"])
+    return kind(error["key"], **error["values"])
+
+
+def _tail(said: IO[bytes]) -> str:
+    said.seek(0)
+    return said.read()[-4000:].decode("utf-8", "replace")

@@ -1,0 +1,218 @@
+"""A Hugging Face model folder, converted by llama.cpp's own converter, each LoRA delta added on the way.
+
+The converter builds a graph of lazy tensors from the names in the folder to the names in the GGUF; the leaves of that
+graph are ours: they read the weight, widen it to float32 and add the delta. So whatever the converter does to a
+weight (reorder, split, join, add one) it does to the merged weight. Where it does nothing, the rows stream through.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from file_formats.gguf import BF16, F16, F32, FILE_TYPES, Q8_0, TensorInfo, encode
+from lora_trainer.errors import ConversionError
+from ollama_export.gguf.lora_delta import LoraDelta, to_float32
+from ollama_export.gguf.rounding import encoded_pieces
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Pieces = Callable[[], Iterator[Any]]
+FLOATS = ("F32", "F16", "BF16")
+
+LETTERS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|"
+SIGNS = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+# tokenizer.ggml.pre: how tokenizer.json splits text in these families (their own published files)
+PRE_TOKENIZERS: dict[str, list[tuple[Any, ...]]] = {
+    "qwen2": [("Split", LETTERS + r"\p{N}" + SIGNS, "Isolated", False), ("ByteLevel", False, False)],
+    "llama-bpe": [("Split", LETTERS + r"\p{N}{1,3}" + SIGNS, "Isolated", False), ("ByteLevel", False, False)],
+    "smollm": [("Digits", True), ("ByteLevel", False, True)],
+    "gpt-2": [("ByteLevel", False, True)],
+}
+
+
+class FileRows:
+    """A weight in a safetensors file, its delta added."""
+
+    def __init__(self, local: Any, delta: LoraDelta | None) -> None:
+        self._local = local
+        self._delta = delta
+        self.shape: tuple[int, ...] = tuple(local.shape)
+        if delta is not None and delta.shape != self.shape:
+            raise ConversionError("error.adapter.shape", adapter=delta.shape, weight=self.shape)
+
+    def rows(self, start: int, stop: int) -> np.ndarray:
+        """Rows `start` to `stop` in float32, read from the file now."""
+        import numpy as np
+
+        span = self._local.data_range
+        row_bytes = span.size // (self.all_rows or 1)
+        raw = np.fromfile(span.filename, np.uint8, (stop - start) * row_bytes, offset=span.offset + start * row_bytes)
+        weights = to_float32(raw, self._local.dtype).reshape(stop - start, -1)
+        if self._delta is not None:
+            weights += self._delta.rows(start, stop)
+        return weights
+
+    @property
+    def all_rows(self) -> int:
+        """All dimensions but the last, multiplied; 1 for a vector."""
+        count = 1
+        for size in self.shape[:-1]:
+            count *= size
+        return count
+
+    def whole(self) -> Any:
+        """The weight as one float32 tensor of torch."""
+        import torch
+
+        return torch.from_numpy(self.rows(0, self.all_rows)).reshape(self.shape)
+
+
+class ArrayRows:
+    """A weight that the converter had to compute as a whole."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self._array = array.reshape(-1, array.shape[-1])
+
+    def rows(self, start: int, stop: int) -> np.ndarray:
+        """Rows `start` to `stop`."""
+        return self._array[start:stop]
+
+
+def plan_folder(
+    folder: Path, deltas: dict[str, LoraDelta], file_type: str, name: str
+) -> tuple[dict[str, bytes], list[tuple[TensorInfo, Pieces]]]:
+    """Metadata and tensors of the GGUF, no weight read yet. To be called where `use_converter` has been.
+
+    Raises ConversionError with the converter's reason when it can't convert.
+    """
+    import gguf
+    from conversion import ModelType, get_model_architecture, get_model_class
+    from conversion.base import LazyTorchTensor, ModelBase
+
+    architecture = get_model_architecture(ModelBase.load_hparams(folder, False), ModelType.TEXT)
+    try:
+        model_class = get_model_class(architecture)
+    except NotImplementedError as error:
+        raise ConversionError("error.export.architecture", architecture=architecture) from error
+    kind = gguf.LlamaFileType(FILE_TYPES[file_type][0])
+    converter = model_class(folder, kind, folder / "model.gguf", model_name=name)
+    own_tensors, own_pre_tokenizer = converter.get_tensors, converter.get_vocab_base_pre
+    by_weight = _match(deltas, list(converter.model_tensors))
+
+    def merged_tensors() -> Iterator[tuple[str, Any]]:
+        for weight, tensor in own_tensors():
+            yield weight, _merged(tensor, by_weight.get(weight), LazyTorchTensor)
+
+    def pre_tokenizer(tokenizer: Any) -> str:
+        try:
+            return str(own_pre_tokenizer(tokenizer))
+        except NotImplementedError:
+            return known_pre_tokenizer(tokenizer, folder)
+
+    converter.get_tensors = merged_tensors
+    converter.get_vocab_base_pre = pre_tokenizer
+    converter.prepare_tensors()
+    converter.prepare_metadata(vocab_only=False)
+
+    writer = converter.gguf_writer
+    metadata = {key: encode(v.value, v.type, v.sub_type) for key, v in writer.kv_data[0].items()}
+    plan: list[tuple[TensorInfo, Pieces]] = []
+    for tensor_name, info in writer.tensors[0].items():
+        tensor = TensorInfo(tensor_name, tuple(info.shape), int(info.dtype))
+        plan.append((tensor, partial(_pieces, tensor, info.tensor, LazyTorchTensor)))
+    return metadata, plan
+
+
+def _match(deltas: dict[str, LoraDelta], weights: list[str]) -> dict[str, LoraDelta]:
+    # the converter and newer transformers leave out or move the parts that say "this is the text model"
+    def bare(name: str) -> str:
+        return ".".join(part for part in name.split(".") if part not in ("model", "language_model", "text_model"))
+
+    by_bare = {bare(name): delta for name, delta in deltas.items()}
+    return {weight: by_bare[bare(weight)] for weight in weights if bare(weight) in by_bare}
+
+
+def _merged(tensor: Any, delta: LoraDelta | None, lazy: Any) -> Any:
+    import torch
+
+    local = tensor._args[0] if isinstance(tensor, lazy) and tensor._args else None
+    if local is not None and getattr(local, "data_range", None) and local.shape and local.dtype in FLOATS:
+        source = FileRows(local, delta)
+        meta = lazy.meta_with_dtype_and_shape(torch.float32, source.shape)
+        return lazy(meta=meta, args=(source,), func=lambda rows: rows.whole())
+    if delta is None:
+        return tensor
+    if delta.shape != tuple(tensor.shape):
+        raise ConversionError("error.adapter.shape", adapter=delta.shape, weight=tuple(tensor.shape))
+    # a weight that the converter itself had to compute (a base model in FP8, say)
+    meta = lazy.meta_with_dtype_and_shape(torch.float32, tuple(tensor.shape))
+    add = lambda weight: weight.float() + torch.from_numpy(delta.rows(0, delta.shape[0]))  # noqa: E731
+    return lazy(meta=meta, args=(tensor,), func=add)
+
+
+def _pieces(tensor: TensorInfo, array: Any, lazy: Any) -> Iterator[Any]:
+    """The tensor's data; by rows where the graph is: our leaf (or any float tensor) -> numpy -> rounding."""
+    import gguf
+    import numpy as np
+
+    if isinstance(array, gguf.LazyNumpyTensor):
+        before = array._args[0] if array._args else None
+        source = before._args[0] if isinstance(before, gguf.LazyNumpyTensor) and before._args else None
+        if isinstance(source, lazy) and tensor.type in (F32, F16, BF16, Q8_0) and tuple(source.shape) == tensor.shape:
+            if source._args and isinstance(source._args[0], FileRows):
+                yield from encoded_pieces(tensor, source._args[0])
+            else:
+                yield from encoded_pieces(tensor, ArrayRows(lazy.to_eager(source).float().numpy()))
+            return
+        array = gguf.LazyNumpyTensor.to_eager(array)
+    yield np.ascontiguousarray(array)
+
+
+def known_pre_tokenizer(tokenizer: Any, folder: Path) -> str:
+    """The name under which llama.cpp has the pre-tokenizer of `tokenizer`, for one whose hash it doesn't know.
+
+    Only an equal way of splitting counts; raises ConversionError when none of the known families has it.
+    """
+    fast = getattr(tokenizer, "backend_tokenizer", None)
+    pre = json.loads(fast.pre_tokenizer.__getstate__()) if fast and fast.pre_tokenizer else {}
+    steps = [_step(s) for s in (pre["pretokenizers"] if pre.get("type") == "Sequence" else [pre])]
+    normalizer = json.loads(fast.normalizer.__getstate__())["type"] if fast and fast.normalizer else None
+    for family, known in PRE_TOKENIZERS.items():
+        # llama.cpp normalizes nothing; composed characters are taken for granted as it does for Qwen
+        whole_words = bool(getattr(fast and fast.model, "ignore_merges", False))
+        if steps == known and normalizer in (None, "NFC") and whole_words == (family == "llama-bpe"):
+            return family
+    raise ConversionError("error.export.pre_tokenizer", path=str(folder))
+
+
+def _step(step: dict[str, Any]) -> tuple[Any, ...]:
+    kind = step.get("type")
+    if kind == "Split":
+        return kind, step["pattern"].get("Regex"), step["behavior"], step["invert"]
+    if kind == "Digits":
+        return kind, step["individual_digits"]
+    if kind == "ByteLevel":
+        return kind, step["add_prefix_space"], step["use_regex"]
+    return (kind,)
+
+
+def general_name(folder: Path, stem: str) -> str:
+    """A `general.name` with which llama.cpp cuts text as the folder's tokenizer does.
+
+    llama.cpp (llama-vocab.cpp) lets special tokens swallow the white space behind them if that name says Phi-3, and
+    only then: a Phi-3 has to be called so, and nothing else may be, whatever its user calls it.
+    """
+    neutral = re.sub("phi-?3|modern-bert|jina", "x", stem, flags=re.IGNORECASE)
+    try:
+        text = (folder / "tokenizer.json").read_text(encoding="utf-8")
+        # most have no such token: megabytes of vocabulary need not be parsed to know that
+        added = json.loads(text)["added_tokens"] if re.search(r'"rstrip":\s*true', text) else []
+    except (OSError, ValueError, KeyError):
+        return neutral
+    return f"{neutral} (phi-3)" if any(token["special"] and token.get("rstrip") for token in added) else neutral

@@ -1,0 +1,117 @@
+"""A base model that is a GGUF itself: metadata, tokenizer and untouched tensors are copied, bit for bit."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from file_formats.gguf import FILE_TYPES, GgufHead, TensorInfo, read_head
+from lora_trainer.errors import ConversionError
+from ollama_export.gguf.lora_delta import LoraDelta
+from ollama_export.gguf.rounding import encoded_pieces, fitting_type
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Pieces = Callable[[], Iterator[Any]]
+COPIED = 1 << 20
+"""Bytes that are copied at a time."""
+
+# general.architecture in which each linear layer of transformers is one tensor of the GGUF, unchanged but for the
+# order of rows in Llama's q and k projections
+ARCHITECTURES = ("llama", "qwen2", "qwen3", "gemma2", "gemma3", "phi3")
+
+
+class StoredRows:
+    """A tensor of a GGUF in float32, its delta added where it has one."""
+
+    def __init__(self, path: Path, tensor: TensorInfo, delta: LoraDelta | None = None) -> None:
+        self._path = path
+        self._tensor = tensor
+        self._delta = delta
+
+    def rows(self, start: int, stop: int) -> np.ndarray:
+        """Rows `start` to `stop` in float32, read from the file now."""
+        import gguf
+        import numpy as np
+
+        tensor = self._tensor
+        count = (stop - start) * tensor.row_bytes
+        raw = np.fromfile(self._path, np.uint8, count, offset=tensor.offset + start * tensor.row_bytes)
+        kind = gguf.GGMLQuantizationType(tensor.type)
+        weights: np.ndarray = gguf.quants.dequantize(raw.reshape(stop - start, -1), kind)
+        return weights + self._delta.rows(start, stop) if self._delta else weights
+
+
+def plan_gguf(
+    path: Path, deltas: dict[str, LoraDelta], file_type: str
+) -> tuple[dict[str, bytes], list[tuple[TensorInfo, Pieces]], int]:
+    """Metadata, tensors and general.file_type of the new GGUF, no weight read yet.
+
+    Raises ConversionError for an architecture whose weights can't be matched with an adapter's.
+    """
+    head = read_head(path)
+    by_tensor = _by_tensor(head, deltas) if deltas else {}
+    plan: list[tuple[TensorInfo, Pieces]] = []
+    wanted = FILE_TYPES[file_type][1]
+    weights: Counter[int] = Counter()
+    for tensor in head.tensors:
+        delta = by_tensor.get(tensor.name)
+        if delta is None:
+            plan.append((tensor, partial(copied, path, tensor)))
+        else:
+            if delta.shape != tensor.shape:
+                raise ConversionError("error.adapter.shape", adapter=delta.shape, weight=tensor.shape)
+            new = TensorInfo(tensor.name, tensor.shape, fitting_type(wanted, tensor.shape[-1]))
+            source = StoredRows(path, tensor, delta)
+            plan.append((new, partial(encoded_pieces, new, source)))
+        weights[plan[-1][0].type] += math.prod(tensor.shape)
+    # the kind of most weights names the file; untouched ones keep their own kind
+    mostly_new = bool(by_tensor) and weights.most_common(1)[0][0] == wanted
+    kept = head.get("general.file_type", FILE_TYPES["f16"][0])
+    return dict(head.metadata), plan, FILE_TYPES[file_type][0] if mostly_new else kept
+
+
+def _by_tensor(head: GgufHead, deltas: dict[str, LoraDelta]) -> dict[str, LoraDelta]:
+    import gguf
+
+    architecture = str(head.get("general.architecture"))
+    if architecture not in ARCHITECTURES:
+        raise ConversionError("error.export.architecture", architecture=architecture)
+    key = {name: key for key, name in gguf.MODEL_ARCH_NAMES.items()}[architecture]
+    names = gguf.get_tensor_name_map(key, head.get(f"{architecture}.block_count"))
+    found = {}
+    for weight, delta in deltas.items():
+        name = names.get_name(weight, try_suffixes=(".weight",))
+        if name is None:
+            raise ConversionError("error.adapter.unmerged", count=1, names=weight)
+        if architecture == "llama" and name.endswith(("attn_q.weight", "attn_k.weight")):
+            heads = head.get("llama.attention.head_count")
+            if name.endswith("attn_k.weight"):
+                heads = head.get("llama.attention.head_count_kv", heads)
+            layer = int(name.split(".")[1])
+            delta.merged = True  # the reordered copy takes its place, and is held against the tensor's shape
+            delta = delta.rotary_order(heads[layer] if isinstance(heads, list) else heads)
+        found[name] = delta
+    tensors = {tensor.name for tensor in head.tensors}
+    missing = sorted(set(found) - tensors)
+    if missing:
+        raise ConversionError("error.adapter.unmerged", count=len(missing), names=", ".join(missing[:3]))
+    return found
+
+
+def copied(path: Path, tensor: TensorInfo) -> Iterator[bytes]:
+    """The data of `tensor` as they stand in the GGUF at `path`."""
+    with path.open("rb", buffering=0) as file:
+        file.seek(tensor.offset)
+        left = tensor.size
+        while left:
+            piece = file.read(min(COPIED, left))
+            if not piece:
+                raise ConversionError("error.gguf.broken", path=str(path), reason=tensor.name)
+            left -= len(piece)
+            yield piece

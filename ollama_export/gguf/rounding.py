@@ -1,0 +1,65 @@
+"""Rows of weights in float32, rounded once to the type that the GGUF keeps them in."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Protocol
+
+from file_formats.gguf import BF16, F16, F32, Q8_0, TensorInfo
+from lora_trainer.errors import ConversionError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+PIECE = 1 << 18
+"""Weights that are converted at a time: few enough for the processor's cache."""
+
+
+F16_OVERFLOW = 65520.0
+"""The smallest number that rounds to infinity."""
+
+
+class Rows(Protocol):
+    """A weight whose rows (all but the last dimension, flattened) can be had one piece at a time."""
+
+    def rows(self, start: int, stop: int) -> np.ndarray:
+        """Rows `start` to `stop`, (stop - start, columns) float32; may be overwritten by the caller."""
+        ...
+
+
+def encoded_pieces(tensor: TensorInfo, weight: Rows) -> Iterator[np.ndarray]:
+    """The data of `tensor`, piece by piece."""
+    step = max(1, PIECE // tensor.shape[-1])
+    for start in range(0, tensor.rows, step):
+        yield round_rows(weight.rows(start, min(start + step, tensor.rows)), tensor.type, tensor.name)
+
+
+def round_rows(rows: np.ndarray, kind: int, name: str) -> np.ndarray:
+    """(n, columns) float32 -> the same rows in the type `kind`, bit for bit as llama.cpp rounds (by its own code).
+
+    Raises ConversionError where a weight is too large for F16.
+    """
+    import numpy as np
+
+    rows = np.ascontiguousarray(rows, dtype=np.float32)
+    if kind == F32:
+        return rows
+    if kind == F16:
+        if max(rows.max(), -rows.min()) >= F16_OVERFLOW:
+            raise ConversionError("error.export.overflow", tensor=name)
+        # loaded where the converter is at work: four times as fast as numpy, the same bits
+        torch = sys.modules.get("torch")
+        return torch.from_numpy(rows).half().numpy() if torch else rows.astype(np.float16)
+    if kind in (BF16, Q8_0):
+        import gguf
+
+        return gguf.quants.quantize(rows, gguf.GGMLQuantizationType(kind))
+    import libgguf
+
+    return libgguf.quantize_rows(rows, kind)
+
+
+def fitting_type(kind: int, columns: int) -> int:
+    """`kind`, or F16 where the columns are no whole number of its blocks (as llama.cpp's converter does)."""
+    return F16 if kind == Q8_0 and columns % 32 else kind

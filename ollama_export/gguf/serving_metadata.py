@@ -1,0 +1,34 @@
+"""What a served GGUF says about its conversation: the chat template, BOS, end of turn, and the kind of its weights."""
+
+from __future__ import annotations
+
+from file_formats.gguf import BOOL, STRING, UINT32, decode, encode
+from lora_trainer.errors import ConversionError
+
+QUANTIZATION_VERSION = 2
+
+
+def set_serving_metadata(
+    metadata: dict[str, bytes], *, chat_template: str | None, add_bos: bool, eos_token: str, file_type: int
+) -> None:
+    """Change `metadata` (encoded values) in place; `chat_template` None keeps the one that is there.
+
+    The last two keys are those that llama.cpp's quantize tool writes last, so that Ollama, which passes each upload
+    through it, finds the same bytes and keeps the file. Raises ConversionError when there is no token `eos_token`.
+    """
+    for key in [k for k in metadata if k.startswith(("tokenizer.chat_template", "split."))]:
+        if key != "tokenizer.chat_template":
+            del metadata[key]
+    if chat_template is not None:
+        metadata["tokenizer.chat_template"] = encode(chat_template, STRING)
+    tokens = decode(metadata["tokenizer.ggml.tokens"]) if "tokenizer.ggml.tokens" in metadata else []
+    if eos_token not in tokens:
+        raise ConversionError("error.export.no_token", token=eos_token)
+    end_of_turn = encode(tokens.index(eos_token), UINT32)
+    metadata["tokenizer.ggml.eos_token_id"] = end_of_turn
+    metadata["tokenizer.ggml.eot_token_id"] = end_of_turn
+    metadata["tokenizer.ggml.add_bos_token"] = encode(add_bos, BOOL)
+    metadata["tokenizer.ggml.add_eos_token"] = encode(False, BOOL)
+    for key, value in (("general.quantization_version", QUANTIZATION_VERSION), ("general.file_type", file_type)):
+        metadata.pop(key, None)
+        metadata[key] = encode(value, UINT32)

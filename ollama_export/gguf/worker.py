@@ -1,0 +1,99 @@
+"""The process in which a GGUF is made: `python -m ollama_export.gguf.worker`, started by export.py.
+
+A process of its own, because the converter needs the `gguf` of its own llama.cpp tree, and because the memory goes
+back whole. One JSON object comes in on stdin (the arguments); JSON lines go out on stdout: {"progress": [done, total]}
+in bytes, then {"result": {...}} or {"error": {...}}. When the reader is gone, writing fails and the work ends.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import signal
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+from file_formats.gguf import FILE_TYPES, serving_order
+from lora_trainer import errors
+from ollama_export.gguf.converter import converter_folder, use_converter
+from ollama_export.gguf.from_folder import general_name, plan_folder
+from ollama_export.gguf.from_gguf import plan_gguf
+from ollama_export.gguf.lora_delta import read_adapter, require_merged
+from ollama_export.gguf.serving_metadata import set_serving_metadata
+from ollama_export.gguf.stream import GgufFile, GgufStream
+
+SECONDS_BETWEEN_LINES = 0.1
+
+
+def convert(arguments: dict[str, Any], report: Any) -> GgufFile:
+    """Base model + adapter -> GGUF, in one pass over the weights."""
+    base, out, file_type = Path(arguments["base"]), Path(arguments["out"]), arguments["file_type"]
+    # imports and vocabularies make many objects that stay: nothing is gained by looking for garbage among them
+    gc.disable()
+    deltas = read_adapter(Path(arguments["adapter"]) if arguments["adapter"] else None)
+    use_converter(converter_folder(Path(arguments["llama_cpp"]) if arguments["llama_cpp"] else None))
+    if arguments["kind"] == "gguf":
+        metadata, plan, kind = plan_gguf(base, deltas, file_type)
+    else:
+        metadata, plan = plan_folder(base, deltas, file_type, general_name(base, out.stem))
+        kind = FILE_TYPES[file_type][0]
+    serving = {name: arguments[name] for name in ("chat_template", "add_bos", "eos_token")}
+    set_serving_metadata(metadata, **serving, file_type=kind)
+    gc.enable()
+    plan.sort(key=lambda entry: serving_order(entry[0].name))
+    with GgufStream(out, metadata, [tensor for tensor, _ in plan], report) as stream:
+        plan.reverse()
+        while plan:
+            tensor, pieces = plan.pop()
+            stream.write(tensor, pieces())
+            del pieces  # and with it the tensor's graph
+        require_merged(deltas)
+        return stream.finish(file_type)
+
+
+def main() -> int:
+    """Do what stdin says."""
+    # Ctrl-C reaches both processes: whether the work ends is the other one's decision
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    arguments = json.loads(sys.stdin.buffer.read())
+    # whatever the converter's libraries print goes to stderr; stdout is ours
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    last = 0.0
+
+    def say(**line: Any) -> None:
+        out.write(json.dumps(line) + "\n")
+        out.flush()
+
+    def report(done: int, total: int) -> None:
+        nonlocal last
+        if (now := time.monotonic()) - last >= SECONDS_BETWEEN_LINES:
+            last = now
+            say(progress=[done, total])
+
+    try:
+        made = convert(arguments, report)
+    except errors.UserError as error:
+        say(error={"class": type(error).__name__, "key": error.key, "values": error.values})
+        return error.exit_code
+    except MemoryError:
+        say(error={"class": "ResourceError", "key": "error.export.memory", "values": {}})
+        return errors.ResourceError.exit_code
+    except BrokenPipeError:
+        return 1
+    except Exception as error:
+        traceback.print_exc()
+        reason = f"{type(error).__name__}: {error}"
+        say(error={"class": "ConversionError", "key": "error.export.converter", "values": {"reason": reason}})
+        return errors.ConversionError.exit_code
+    say(progress=[made.size, made.size])
+    say(result={"sha256": made.sha256, "size": made.size, "tensors": made.tensors})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,193 @@
+"""Ollama's HTTP API, as far as this project needs it. Every failure is a UserError that says what to do."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lora_trainer.errors import BaseModelError, OllamaError
+from ollama_export.server.names import same_name
+from ollama_export.server.transport import CONNECT_SECONDS, PATIENT, Refused, Transport, Upload
+
+Messages = Sequence[Mapping[str, str]]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model said; `stopped` by itself rather than by a limit; counts in tokens, the prompt's with BOS."""
+
+    text: str
+    stopped: bool
+    prompt_tokens: int
+    tokens: int
+
+
+class OllamaClient:
+    """One Ollama server: `host` written like OLLAMA_HOST, by default what that variable says."""
+
+    def __init__(self, host: str | None = None) -> None:
+        self._http = Transport(host)
+        self.host = self._http.host
+        self.given = self._http.given
+        self.is_local = self._http.is_local
+
+    def version(self) -> str:
+        """The server's version; raises OllamaError("error.ollama.unreachable") where nobody listens."""
+        return str(self._http.json("GET", "/api/version", timeout=(CONNECT_SECONDS, 10.0)).get("version", ""))
+
+    def tags(self) -> list[dict[str, Any]]:
+        """All models, newest first: `name` with its tag, `digest` (hex, the manifest's), `size` in bytes, `details`."""
+        return list(self._http.json("GET", "/api/tags").get("models") or [])
+
+    def digest(self, name: str) -> str | None:
+        """The manifest's digest (hex) of a model; None where there is none of that name."""
+        return next((model["digest"] for model in self.tags() if same_name(model["name"], name)), None)
+
+    def exists(self, name: str) -> bool:
+        """Is there a model of that name?"""
+        return self.digest(name) is not None
+
+    def show(self, name: str) -> dict[str, Any]:
+        """What /api/show tells of a model; raises Refused("error.ollama.model_missing")."""
+        return self._http.json("POST", "/api/show", {"model": name})
+
+    def stored_gguf(self, name: str) -> str | None:
+        """The sha256 (hex) under which Ollama keeps the model's weights; None where it doesn't say."""
+        source = self._sources(name)[0]
+        return source.rpartition("sha256-")[2] if "sha256-" in source else None
+
+    def blob_path(self, name: str) -> Path:
+        """The GGUF file of a model on this machine; raises BaseModelError where it can't be read."""
+        if not self.is_local:
+            raise BaseModelError("error.base.ollama_remote", name=name, host=self.host)
+        source, *others = self._sources(name)
+        if any(line.startswith("ADAPTER ") for line in others):
+            raise BaseModelError("error.base.ollama_adapter", name=name)
+        try:
+            with Path(source).open("rb") as file:
+                magic = file.read(4)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise BaseModelError("error.base.ollama_unreadable", name=name, path=source, reason=reason) from error
+        if magic != b"GGUF":
+            raise BaseModelError("error.base.ollama_no_gguf", name=name, path=source)
+        return Path(source)
+
+    def _sources(self, name: str) -> list[str]:
+        """What stands after FROM in the model's own Modelfile, then the lines up to its TEMPLATE."""
+        modelfile = str(self.show(name).get("modelfile", ""))
+        lines = modelfile.partition("\nTEMPLATE ")[0].splitlines()
+        first = next((number for number, line in enumerate(lines) if line.startswith("FROM ")), None)
+        return ["", *lines] if first is None else [lines[first].removeprefix("FROM "), *lines[first + 1 :]]
+
+    def has_blob(self, digest: str) -> bool:
+        """Does the server hold a file of this sha256 (hex)?"""
+        return self._http.call("HEAD", f"/api/blobs/{_digest(digest)}", missing_ok=True).status_code == 200
+
+    def upload(self, path: Path, digest: str, progress: Callable[[int, int], None] | None = None) -> bool:
+        """Send a file, unless the server holds it already (False); `progress` hears bytes sent and total.
+
+        Raises OllamaError where the connection breaks or `digest` (sha256, hex) is not the file's, ResourceError
+        where the server's disk is full.
+        """
+        if self.has_blob(digest):
+            return False
+        try:
+            # The digest was not there a moment ago, so the server reads the whole body instead of resetting us.
+            body = Upload(path, progress or _nothing)
+            self._http.call("POST", f"/api/blobs/{_digest(digest)}", data=body, timeout=PATIENT)
+        except Refused as refused:
+            if "digest mismatch" in refused.values["message"]:
+                raise Refused("error.ollama.digest_mismatch", refused.status, path=path) from refused
+            raise
+        except OllamaError as error:
+            # Asking again tells a server that is gone (and raises so) from one that broke off, most often for its disk.
+            if error.key == "error.ollama.connection_lost" and not self.has_blob(digest):
+                raise OllamaError("error.ollama.upload_broken", host=self.host, path=path) from error
+            if error.key != "error.ollama.connection_lost":
+                raise
+        return True
+
+    def create(
+        self,
+        name: str,
+        *,
+        files: Mapping[str, str] | None = None,
+        from_: str | None = None,
+        template: str | None = None,
+        system: str | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        quantize: str | None = None,
+        status: Callable[[str, int, int], None] | None = None,
+    ) -> None:
+        """Create a model from uploaded `files` (name -> sha256, hex) or from another local model.
+
+        `status` hears each step with bytes done and total (0, 0 where it has none). Raises Refused for an error in
+        any shape, OllamaError for a stream that ends without success.
+        """
+        if from_ is not None and not self.exists(from_):  # Ollama would pull it from the internet
+            raise Refused("error.ollama.model_missing", 404, host=self.host, name=from_)
+        blobs = {file: _digest(digest) for file, digest in (files or {}).items()}
+        body: dict[str, Any] = {"model": name, "files": blobs, "from": from_, "template": template, "system": system}
+        body |= {"parameters": parameters, "quantize": quantize}
+        last = ""
+        for line in self._http.lines("POST", "/api/create", {key: value for key, value in body.items() if value}):
+            last = str(line.get("status", ""))
+            (status or _nothing)(last, int(line.get("completed") or 0), int(line.get("total") or 0))
+        # Only the last line counts: a pull inside a create says success too.
+        if last != "success":
+            raise OllamaError("error.ollama.unfinished", host=self.host, last=last)
+
+    def copy(self, source: str, destination: str) -> None:
+        """Give a model a second name; what had that name is overwritten."""
+        self._http.call("POST", "/api/copy", {"source": source, "destination": destination})
+
+    def delete(self, name: str, *, missing_ok: bool = False) -> bool:
+        """Remove a name, and the layers that no other name uses; False where there was none."""
+        return self._http.call("DELETE", "/api/delete", {"model": name}, missing_ok=missing_ok).status_code == 200
+
+    def chat(self, name: str, messages: Messages, **options: Any) -> Answer:
+        """The model's answer; `options` are Ollama's (temperature, seed, num_predict, ...)."""
+        reply = self._chat(name, messages, options)
+        return _answer(reply, str((reply.get("message") or {}).get("content", "")))
+
+    def generate(self, name: str, prompt: str, *, raw: bool = False, **options: Any) -> Answer:
+        """The continuation of a prompt; `raw` takes it as it is, without template and system prompt."""
+        body = {"model": name, "prompt": prompt, "raw": raw, "stream": False, "options": options}
+        reply = self._http.json("POST", "/api/generate", body, timeout=PATIENT)
+        return _answer(reply, str(reply.get("response", "")))
+
+    def rendered(self, name: str, messages: Messages) -> str | None:
+        """The prompt that the model would get; None from an Ollama too old to tell (it answers instead)."""
+        debug = self._chat(name, messages, {"num_predict": 1}, _debug_render_only=True).get("_debug_info")
+        return None if debug is None else str(debug.get("rendered_template", ""))
+
+    def _chat(self, name: str, messages: Messages, options: dict[str, Any], **more: Any) -> dict[str, Any]:
+        body = {"model": name, "messages": [dict(m) for m in messages], "stream": False, "options": options, **more}
+        return self._http.json("POST", "/api/chat", body, timeout=PATIENT)
+
+    def unload(self, name: str, seconds: float = 10.0) -> None:
+        """Take a model out of memory and wait for it: models of equal weights share a runner and its template mode."""
+        self._http.json("POST", "/api/generate", {"model": name, "keep_alive": 0})
+        end = time.monotonic() + seconds
+        while any(same_name(model["name"], name) for model in self._http.json("GET", "/api/ps").get("models") or []):
+            if time.monotonic() > end:
+                return
+            time.sleep(0.1)
+
+
+def _digest(sha256: str) -> str:
+    """As the API writes it, whether or not the caller did."""
+    return "sha256:" + sha256.removeprefix("sha256:")
+
+
+def _answer(reply: Mapping[str, Any], text: str) -> Answer:
+    stopped = bool(reply.get("done")) and reply.get("done_reason", "stop") == "stop"
+    return Answer(text, stopped, int(reply.get("prompt_eval_count") or 0), int(reply.get("eval_count") or 0))
+
+
+def _nothing(*_: Any) -> None:
+    return None

@@ -1,0 +1,95 @@
+"""Every check that can be made before long work: what would fail after an evening's training fails here, in seconds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from lora_trainer.chat_format import ChatFormat
+from lora_trainer.errors import BaseModelError
+from lora_trainer.events import Check, Listener, Note
+from pipeline.checks.checklist import Prepared, checking
+from pipeline.checks.proofs import choose_proofs
+from pipeline.checks.rehearsal import rehearse
+from pipeline.checks.resources import check_disk, check_four_bits, check_memory, parameter_count
+from pipeline.job import Dataset, Job, library_versions
+from pipeline.run.published import ollama_blob, tell_start
+
+if TYPE_CHECKING:
+    from lora_trainer.data.encode import EncodedDialogues
+
+
+def check(job: Job, listener: Listener) -> Prepared | None:
+    """Go through the checklist; raises the UserError of the first check that fails. Nothing of it stays behind.
+
+    None for a run that is trained already: what is left of it needs the record only.
+    """
+    from lora_trainer.engine.hardware import unused_card
+    from lora_trainer.engine.sharding import check_version
+    from lora_trainer.models.load import chat_format_of, load_tokenizer
+    from lora_trainer.models.source import resolve_base_model
+    from ollama_export.gguf.export import supported_architecture
+
+    check_version()
+    trained = job.run is not None and job.run.has_done("train")
+    if job.client is not None:
+        from ollama_export.server.start import ensure_running
+
+        with checking(listener, "ollama") as facts:
+            facts["version"] = ensure_running(job.client, starting=lambda command: tell_start(command, listener))
+    if trained and job.run is not None and job.run.has_done("export"):
+        return None
+    with checking(listener, "base_model") as facts:
+        base = resolve_base_model(job.base_source, listener=listener, ollama_blob=ollama_blob(job.client))
+        facts |= {"architecture": base.architecture, "size": parameter_count(base.parameters)}
+        if job.run is not None and job.run.record["base"]["revision"] != base.revision:
+            raise BaseModelError("error.base.changed", source=base.source)
+    with checking(listener, "architecture"):
+        if not supported_architecture(base.path, base.kind, job.request.llama_cpp):
+            raise BaseModelError("error.base.not_convertible", architecture=base.architecture, source=base.source)
+    with checking(listener, "disk") as facts:
+        facts |= check_disk(job, base)
+    if trained:
+        return None
+    data = job.dataset
+    assert data is not None, "a run that isn't trained yet has its dialogues"
+    if job.plan.qlora:
+        with checking(listener, "qlora") as facts:
+            facts |= check_four_bits(base, listener)
+    if unused := unused_card():
+        listener(unused)
+    with checking(listener, "memory") as facts:
+        facts |= check_memory(job, base)
+    with checking(listener, "chat_format") as facts:
+        tokenizer = load_tokenizer(base)
+        chat_format = chat_format_of(base, tokenizer)
+        facts["end"] = chat_format.end_of_turn
+    with checking(listener, "encode") as facts:
+        train_rows, val_rows = _encoded(job, data, chat_format, tokenizer, listener)
+        facts["sequences"], facts["supervised"] = train_rows.counts()
+    proofs = choose_proofs(data.train, data.system, chat_format, tokenizer)
+    prepared = Prepared(data, base, tokenizer, chat_format, train_rows, val_rows, proofs)
+    if job.run is not None and job.run.record["versions"] == library_versions():
+        listener(Check("rehearsal_export", "skipped", "check.rehearsed"))
+    else:
+        rehearse(job, prepared, listener)
+    return prepared
+
+
+def _encoded(
+    job: Job, data: Dataset, chat_format: ChatFormat, tokenizer: Any, listener: Listener
+) -> tuple[EncodedDialogues, EncodedDialogues]:
+    from lora_trainer.data.dataset import Finding, raise_on_faults
+    from lora_trainer.data.encode import encode
+
+    rows: list[EncodedDialogues] = []
+    findings: list[Finding] = []
+    for dialogues in (data.train, data.val):
+        encoded, too_long = encode(dialogues, chat_format, tokenizer, job.plan.max_length)
+        rows.append(encoded)
+        findings += too_long
+    if findings and not job.request.skip_bad_rows:
+        raise_on_faults(replace(data, findings=tuple(findings)))
+    if findings:
+        listener(Note("note.too_long_skipped", {"count": len(findings), "max_length": job.plan.max_length}))
+    return rows[0], rows[1]

@@ -1,0 +1,69 @@
+"""Proofs: conversations of the training data whose prompt and token count the published model must reproduce."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from lora_trainer.chat_format import ChatFormat, split_system
+from lora_trainer.data.dialogues import Dialogue
+from lora_trainer.errors import ConversionError
+from ollama_export.proof import Proof
+from pipeline.run.history import Run
+
+MOST_PROOFS = 3
+TOKEN_SAMPLE = 256
+"""Dialogues whose token ids are held against llama.cpp's."""
+
+
+def choose_proofs(
+    dialogues: Sequence[Dialogue], system: str | None, chat_format: ChatFormat, tokenizer: Any
+) -> tuple[Proof, ...]:
+    """A dialogue with the fewest turns, one with the most and one with a system prompt of its own.
+
+    A dialogue under the run's own system prompt is asked without it: the Modelfile's SYSTEM must bring it.
+    """
+    by_turns = sorted(dialogues, key=lambda dialogue: len(dialogue.messages))
+    own_system = next((dialogue for dialogue in dialogues if dialogue.system not in (None, system)), None)
+    chosen = {id(d): d for d in (*by_turns[:1], *by_turns[-1:], own_system) if d is not None}
+    proofs = []
+    for dialogue in list(chosen.values())[:MOST_PROOFS]:
+        messages = list(dialogue.messages[:-1])
+        found, turns = split_system(messages)
+        prompt = chat_format.render(messages)
+        sent = turns if found == (system or "") else messages
+        proofs.append(Proof(tuple(sent), prompt, len(_ids(prompt, chat_format, tokenizer))))
+    return tuple(proofs)
+
+
+def check_tokens(engine: Any, dialogues: Sequence[Dialogue], chat_format: ChatFormat, tokenizer: Any) -> int:
+    """Hold the ids of whole dialogues against llama.cpp's (`engine` has the same tokenizer in a GGUF); how many.
+
+    Raises ConversionError at the first difference.
+    """
+    sample = dialogues[:: max(1, len(dialogues) // TOKEN_SAMPLE)]
+    count = 0
+    for text in _texts(sample, chat_format):
+        ours, theirs = _ids(text, chat_format, tokenizer), engine.tokenize(text, add_special=True)
+        if ours != theirs:
+            at = next((i for i, pair in enumerate(zip(ours, theirs, strict=False)) if pair[0] != pair[1]), 0)
+            around = slice(max(0, at - 3), at + 5)
+            values = {"ours": ours[around], "theirs": theirs[around], "text": text}
+            raise ConversionError("error.tokens.differ", **values)
+        count += 1
+    return count
+
+
+def _texts(dialogues: Sequence[Dialogue], chat_format: ChatFormat) -> Iterator[str]:
+    for dialogue in dialogues:
+        yield chat_format.render(dialogue.messages[:-1]) + dialogue.messages[-1]["content"] + chat_format.end_of_turn
+
+
+def _ids(text: str, chat_format: ChatFormat, tokenizer: Any) -> list[int]:
+    bos = [tokenizer.bos_token_id] if chat_format.tokenizer_adds_bos else []
+    return [*bos, *tokenizer(text, add_special_tokens=False).input_ids]
+
+
+def proofs_of(run: Run) -> tuple[Proof, ...]:
+    """The proofs in a run's record."""
+    return tuple(Proof(tuple(p["messages"]), p["prompt"], p["tokens"]) for p in run.record["proofs"])

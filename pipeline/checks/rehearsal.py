@@ -1,0 +1,86 @@
+"""The rehearsal: a tiny model of the base model's kind goes the whole way, so that what would fail fails in seconds."""
+
+from __future__ import annotations
+
+import tempfile
+import uuid
+from pathlib import Path
+
+from lora_trainer.errors import ConversionError
+from lora_trainer.events import Listener, Note
+from ollama_export.template import gguf_chat_template, ollama_template
+from pipeline.checks.checklist import Prepared, Skip, checking
+from pipeline.checks.proofs import check_tokens
+from pipeline.job import Job
+
+
+def rehearse(job: Job, prepared: Prepared, listener: Listener) -> None:
+    """Send a tiny model of the architecture, with the real tokenizer, through export, llama.cpp and Ollama.
+
+    Raises what the real run would raise hours later. A model of which none can be made is told so, and only its
+    tokens are checked at the end.
+    """
+    from lora_trainer.engine.hardware import detect
+    from lora_trainer.models.adapter import adapted_model
+    from lora_trainer.models.tiny import make_tiny_model
+    from ollama_export.gguf.export import export_gguf
+    from ollama_export.llama_cpp import engine
+
+    with tempfile.TemporaryDirectory(prefix="rehearsal-", ignore_cleanup_errors=True) as folder:
+        with checking(listener, "rehearsal_export"):
+            tiny = make_tiny_model(prepared.base, Path(folder) / "tiny")
+            if tiny is None:
+                raise Skip("check.no_tiny_model")
+            adapter = Path(folder) / "adapter"
+            # bitsandbytes has code of its own for each device
+            hardware = detect() if job.plan.qlora else None
+            device, dtype = (hardware.device, hardware.dtype) if hardware else ("cpu", "float32")
+            adapted_model(tiny, job.plan, device, dtype).save_pretrained(adapter, save_embedding_layers=False)
+            gguf = export_gguf(
+                tiny.path,
+                tiny.kind,
+                adapter,
+                Path(folder) / "tiny.gguf",
+                file_type="q8_0",
+                chat_template=None if job.request.keep_chat_template else gguf_chat_template(prepared.chat_format),
+                add_bos=prepared.chat_format.tokenizer_adds_bos,
+                eos_token=prepared.chat_format.end_of_turn,
+                llama_cpp=job.request.llama_cpp,
+            )
+        if tiny is None:
+            return
+        with checking(listener, "tokens") as facts:
+            if not engine.is_installed():
+                raise Skip("check.no_engine")
+            dialogues = (*prepared.dataset.train, *prepared.dataset.val)
+            with engine.Engine(gguf.path, context=512) as loaded:
+                facts["count"] = check_tokens(loaded, dialogues, prepared.chat_format, prepared.tokenizer)
+        if job.client is not None:
+            with checking(listener, "rehearsal_ollama"):
+                _rehearse_in_ollama(job, prepared, gguf.path, f"sha256:{gguf.sha256}", listener)
+
+
+def _rehearse_in_ollama(job: Job, prepared: Prepared, gguf: Path, digest: str, listener: Listener) -> None:
+    from ollama_export.proof import prove
+
+    client, strict = job.client, not job.request.keep_chat_template
+    assert client is not None
+    name = f"train-to-ollama-rehearsal:{uuid.uuid4().hex[:12]}"
+    try:
+        client.upload(gguf, digest)
+        client.create(
+            name,
+            files={gguf.name: digest},
+            template=ollama_template(prepared.chat_format),
+            system=prepared.dataset.system,
+            parameters={"stop": [prepared.chat_format.end_of_turn]},
+        )
+        # Random weights say nothing sensible and never stop: what counts is how they are asked.
+        findings = prove(client, name, prepared.proofs, strict=strict, must_stop=False, answer_tokens=8)
+    finally:
+        client.delete(name, missing_ok=True)
+    for finding in findings:
+        if finding.fatal:
+            raise ConversionError(finding.key, **finding.values)
+        if finding.key.startswith("note."):
+            listener(Note(finding.key, finding.values))

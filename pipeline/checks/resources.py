@@ -1,0 +1,102 @@
+"""Whether this machine has what a run takes: disk, memory, and a way to compute in 4 bits."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lora_trainer.errors import ResourceError
+from lora_trainer.events import Listener, Note
+from pipeline.job import Job
+
+if TYPE_CHECKING:
+    from lora_trainer.models.source import BaseModel
+
+OLLAMA_QUANTIZES = ("q4_K_M", "q4_K_S")
+"""The K-quants that Ollama makes itself; the others are made here by libgguf."""
+
+BYTES_PER_WEIGHT = {"f32": 4.0, "f16": 2.0, "bf16": 2.0, "q8_0": 1.07, "q6_K": 0.83, "q5_K_M": 0.72, "q5_K_S": 0.7}
+"""Bytes per weight of a GGUF type, rounded up; the other K-quants take less than `q5_K_S`."""
+
+SPARE_DISK = 256 << 20
+"""Bytes that stay free beside what a run writes: checkpoints, the loss curve, somebody else's files."""
+
+
+def check_disk(job: Job, base: BaseModel) -> dict[str, Any]:
+    """Room for the GGUF, and for Ollama's copy of it where its store is on this machine; raises ResourceError."""
+    by_ollama = job.client is not None and job.quantize in OLLAMA_QUANTIZES
+    written = base.parameters * BYTES_PER_WEIGHT.get(job.quantize, BYTES_PER_WEIGHT["q5_K_S"])
+    if job.quantize not in ("f32", "f16", "bf16", "q8_0"):
+        written += base.parameters * BYTES_PER_WEIGHT["f16"]
+    needed: dict[Path, float] = {_existing(job.history.home): written + SPARE_DISK}
+    if job.client is not None and job.client.is_local:
+        store = _existing(Path(os.environ.get("OLLAMA_MODELS") or Path.home() / ".ollama" / "models"))
+        same = next((place for place in needed if place.stat().st_dev == store.stat().st_dev), store)
+        needed[same] = needed.get(same, 0) + written * (1.5 if by_ollama else 1)
+    for place, size in needed.items():
+        free = shutil.disk_usage(place).free
+        if free < size:
+            raise ResourceError("error.disk.too_small", path=place, needed=_gb(size), free=_gb(free))
+    return {"needed": _gb(sum(needed.values()))}
+
+
+def check_four_bits(base: BaseModel, listener: Listener) -> dict[str, Any]:
+    """Whether the base model can be trained on in 4 bits here; raises UsageError."""
+    from lora_trainer.engine.hardware import detect
+    from lora_trainer.engine.sharding import is_asked_for
+    from lora_trainer.models import quantization
+
+    hardware = detect()
+    version = quantization.check_four_bits(
+        base.source,
+        base.kind,
+        device=hardware.device,
+        device_name=hardware.name,
+        dtype=hardware.dtype,
+        sharded=is_asked_for(),
+    )
+    if hardware.device != "cuda":
+        listener(Note("note.qlora.slow", {"device": hardware.name}))
+    return {"version": version}
+
+
+def check_memory(job: Job, base: BaseModel) -> dict[str, Any]:
+    """Memory for the training, as estimated; raises ResourceError with the numbers."""
+    from lora_trainer.engine.hardware import detect
+    from lora_trainer.engine.memory import training_memory_needed
+
+    hardware = detect()
+    needed = training_memory_needed(base, job.plan, hardware)
+    if needed > hardware.memory_free:
+        in_four_bits = replace(job.plan, qlora=True)
+        helps = (
+            base.kind == "folder"
+            and hardware.shards == 1
+            and training_memory_needed(base, in_four_bits, hardware) <= hardware.memory_free
+        )
+        raise ResourceError(
+            "error.memory.too_small_unless_qlora" if helps else "error.memory.too_small",
+            device=hardware.name,
+            dtype=hardware.dtype,
+            needed=_gb(needed),
+            free=_gb(hardware.memory_free),
+            total=_gb(hardware.memory_total),
+        )
+    return {"device": hardware.name, "needed": _gb(needed), "free": _gb(hardware.memory_free)}
+
+
+def _existing(path: Path) -> Path:
+    """The nearest folder above (or at) a path that exists."""
+    return next(place for place in (path, *path.absolute().parents) if place.exists())
+
+
+def _gb(size: float) -> str:
+    return f"{size / 1e9:.1f} GB"
+
+
+def parameter_count(parameters: int) -> str:
+    """A model's size as people say it: 135M, 7.6B."""
+    return f"{parameters / 1e9:.1f}B" if parameters >= 1e9 else f"{parameters / 1e6:.3g}M"

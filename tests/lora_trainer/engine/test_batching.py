@@ -1,0 +1,139 @@
+"""One step's loss and gradients, however its sequences are split into micro-batches."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lora_trainer.data.encode import EncodedSequence
+from lora_trainer.engine import schedule
+from lora_trainer.engine.batching import micro_batches, negative_log_likelihood, share
+from lora_trainer.engine.schedule import evaluation_steps, step_dialogues
+from lora_trainer.models.source import resolve_base_model
+from lora_trainer.plan import TrainPlan
+from lora_trainer.train import trainable_model
+from tests.support.tiny import make_tiny
+
+token = st.integers(10, 500)
+sequences = st.lists(
+    st.builds(EncodedSequence, st.lists(token, min_size=1, max_size=90), st.lists(token, min_size=1, max_size=12)),
+    min_size=1,
+    max_size=9,
+)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    import torch
+
+    found = {}
+    for family in ("qwen2", "gemma2", "gemma3", "phi3"):
+        folder: Path = make_tiny(tmp_path_factory.mktemp("tiny") / family, family)
+        model = trainable_model(resolve_base_model(str(folder)), TrainPlan(), "cpu", "float32")
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                if "lora_B" in name:
+                    parameter.normal_(0, 0.05)
+        found[family] = model
+    return found
+
+
+def gradients(model: Any, batches: list[Any]) -> tuple[float, Any]:
+    import torch
+
+    model.zero_grad()
+    loss = 0.0
+    for batch in batches:
+        nll = negative_log_likelihood(model, batch)
+        nll.backward()
+        loss += nll.item()
+    return loss, torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+
+
+@settings(max_examples=200, deadline=None)
+@given(sequences, st.integers(1, 400))
+def test_every_sequence_is_in_one_micro_batch_within_the_budget(step: list[EncodedSequence], budget: int) -> None:
+    batches = micro_batches(step, budget, pad_id=0)
+    for batch in batches:
+        assert batch.input_ids.numel() <= budget or len(batch.input_ids) == 1
+    targets = Counter(int(t) for batch in batches for t in batch.targets)
+    assert targets == Counter(t for sequence in step for t in sequence.completion_ids)
+    assert sum(len(batch.input_ids) for batch in batches) == len(step)
+
+
+@pytest.mark.parametrize("family", ["qwen2", "gemma2", "gemma3", "phi3"])
+@settings(max_examples=8, deadline=None)
+@given(step=sequences, budget=st.integers(1, 300))
+def test_a_split_changes_nothing_but_rounding(
+    models: dict[str, Any], family: str, step: list[EncodedSequence], budget: int
+) -> None:
+    import torch
+
+    whole, whole_gradient = gradients(models[family], micro_batches(step, 10**6, pad_id=0))
+    split, split_gradient = gradients(models[family], micro_batches(step, budget, pad_id=0))
+    assert split == pytest.approx(whole, rel=1e-5)
+    assert torch.allclose(split_gradient, whole_gradient, rtol=1e-3, atol=1e-4 * float(whole_gradient.abs().max()))
+
+
+@pytest.mark.parametrize("family", ["qwen2", "gemma2", "gemma3", "phi3"])
+def test_the_loss_is_that_of_transformers(models: dict[str, Any], family: str) -> None:
+    import torch
+
+    step = [EncodedSequence([5, 6, 7], [8, 9]), EncodedSequence(list(range(20, 110)), [3, 4, 5])]
+    ours = sum(negative_log_likelihood(models[family], batch).item() for batch in micro_batches(step, 10**6, pad_id=0))
+    theirs = 0.0
+    for sequence in step:
+        ids = torch.tensor([sequence.prompt_ids + sequence.completion_ids])
+        labels = ids.clone()
+        labels[:, : len(sequence.prompt_ids)] = -100
+        theirs += models[family](input_ids=ids, labels=labels).loss.item() * len(sequence.completion_ids)
+    assert ours == pytest.approx(theirs, rel=1e-5)
+
+
+@given(sequences, st.integers(1, 5))
+def test_processes_share_a_step_without_rest(step: list[EncodedSequence], processes: int) -> None:
+    parts = [share(step, rank, processes) for rank in range(processes)]
+    assert sorted(repr(sequence) for part in parts for sequence in part) == sorted(map(repr, step))
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+@given(st.integers(1, 60), st.integers(1, 9), st.integers(0, 5))
+def test_every_epoch_holds_every_dialogue_once_in_an_order_of_its_own(rows: int, batch: int, seed: int) -> None:
+    plan = TrainPlan(batch_size=batch, seed=seed)
+    per_epoch = plan.steps_per_epoch(rows)
+    epochs = [
+        [i for step in range(e * per_epoch, (e + 1) * per_epoch) for i in step_dialogues(plan, step, rows)]
+        for e in range(3)
+    ]
+    assert all(sorted(epoch) == list(range(rows)) for epoch in epochs)
+    assert rows < 8 or epochs[0] != epochs[1] != epochs[2]
+
+
+def test_an_epoch_is_shuffled_once_however_many_steps_it_has() -> None:
+    plan = TrainPlan(batch_size=16, epochs=3)
+    schedule._order.cache_clear()
+    for step in range(plan.total_steps(50_000)):
+        step_dialogues(plan, step, 50_000)
+    assert schedule._order.cache_info().misses == 3
+
+
+def test_the_order_is_the_same_on_every_machine() -> None:
+    assert step_dialogues(TrainPlan(batch_size=4), 3, 10) == step_dialogues(TrainPlan(batch_size=4, epochs=9), 3, 10)
+    assert [step_dialogues(TrainPlan(batch_size=4), step, 10) for step in range(3)] == [
+        [0, 3, 4, 8],
+        [5, 9, 2, 6],
+        [1, 7],
+    ]
+
+
+@given(st.integers(1, 500), st.integers(1, 100))
+def test_validation_comes_four_times_at_least_and_at_the_end(total: int, per_epoch: int) -> None:
+    steps = evaluation_steps(total, per_epoch)
+    assert steps[-1] == total and steps == sorted(set(steps)) and steps[0] >= 1
+    assert len(steps) >= min(4, total)
+    assert all(b - a <= max(1, per_epoch / 2 + 1) for a, b in zip([0, *steps], steps, strict=False))

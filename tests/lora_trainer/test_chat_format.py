@@ -1,0 +1,156 @@
+"""The chat format is read off a family's template and proven, whatever its oddity."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+
+import pytest
+
+from lora_trainer.chat_format import ChatFormat, find_chat_format
+from lora_trainer.errors import BaseModelError
+from tests.support.chat_templates import CONVERSATIONS, ODD, REAL
+
+BOS, EOS = "<s>", "</s>"
+
+
+def in_transformers(jinja: str, conversation: list[dict[str, str]]) -> str:
+    """What transformers makes of a conversation, thinking off, with the date that we freeze."""
+    from transformers.utils.chat_template_utils import _compile_jinja_template
+
+    template = _compile_jinja_template(jinja)
+    template.environment.globals["strftime_now"] = datetime(2024, 7, 26).strftime
+    template = template.environment.from_string(jinja)
+    return template.render(
+        messages=conversation,
+        tools=None,
+        documents=None,
+        add_generation_prompt=True,
+        enable_thinking=False,
+        thinking=False,
+        bos_token=BOS,
+        eos_token=EOS,
+    )
+
+
+@pytest.mark.parametrize("name", REAL)
+@pytest.mark.parametrize("conversation", CONVERSATIONS, ids=range(len(CONVERSATIONS)))
+def test_a_real_familys_prompt_is_what_transformers_renders(name, conversation):
+    jinja = REAL[name]
+    found = find_chat_format(jinja, bos=BOS, eos=EOS)
+    reference = [dict(message) for message in conversation]
+    if "gemma-2" in name and reference[0]["role"] == "system":
+        system = reference.pop(0)["content"]
+        reference[0]["content"] = system + "\n\n" + reference[0]["content"]
+    if "Hermes" in name:
+        jinja = "{% set tools = [] %}" + jinja
+    assert found.render(conversation) == in_transformers(jinja, reference)
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_an_odd_template_is_explained(name):
+    find_chat_format(ODD[name], bos=BOS, eos=EOS)
+
+
+def found(name: str) -> ChatFormat:
+    return find_chat_format(ODD[name], bos=BOS, eos=EOS)
+
+
+def test_a_default_system_prompt_opens_only_conversations_without_one():
+    prompt = found("default system prompt").render
+    assert prompt([{"role": "user", "content": "u"}]).count("You are odd.") == 1
+    assert "You are odd." not in prompt([{"role": "system", "content": "s"}, {"role": "user", "content": "u"}])
+
+
+def test_the_system_prompt_moves_along_to_the_last_user_turn():
+    prompt = found("system prompt in the last user turn").render(CONVERSATIONS[5])
+    assert prompt.endswith('[INST] sys\n\nq4 "quoted"[/INST]') and prompt.count("sys") == 1
+
+
+@pytest.mark.parametrize("name", ["no system role", "system prompt dropped in silence"])
+def test_a_family_without_system_role_gets_it_into_the_first_user_turn(name):
+    format_ = found(name)
+    assert format_.system_place == "first_user"
+    assert format_.render(CONVERSATIONS[5]).index("sys\n\nq1") > 0
+
+
+def test_an_open_thought_is_closed_and_history_stays_without():
+    ending = found("a thought that no switch closes").render(CONVERSATIONS[2])
+    assert ending.endswith("<｜Assistant｜><think>\n\n</think>\n\n") and ending.count("<think>") == 1
+    own_way = found("a thought closed in the family's own way")
+    assert own_way.generation_prompt == "<|assistant|><think></think>\n"
+
+
+def test_a_thinking_switch_that_the_template_knows_is_used():
+    format_ = found("history without its thoughts, the last turn with")
+    assert format_.generation_prompt == "<|im_start|>assistant\n<think>\n\n</think>\n\n"
+    assert format_.assistant_before == "<|im_start|>assistant\n"
+
+
+def test_todays_date_is_frozen():
+    assert "Today: 26 Jul 2024" in found("today's date").render(CONVERSATIONS[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "end"),
+    [
+        ("plain ChatML", "<|im_end|>"),
+        ("no system role", "<end_of_turn>"),
+        ("system prompt dropped in silence", "<|end|>"),
+        ("no end of turn after history", EOS),
+        ("plain words for turns", EOS),
+        ("a thought that no switch closes", EOS),
+        ("BOS before every question", EOS),
+    ],
+)
+def test_the_end_of_turn_is_the_token_that_ends_an_answer(name, end):
+    assert found(name).end_of_turn == end
+
+
+def test_eos_is_the_end_of_turn_where_other_tokens_stand_before_it():
+    command_r = next(jinja for name, jinja in REAL.items() if "command-r7b" in name)
+    format_ = find_chat_format(command_r, bos=BOS, eos="<|END_OF_TURN_TOKEN|>")
+    assert format_.end_of_turn == "<|END_OF_TURN_TOKEN|>"
+
+
+@pytest.mark.parametrize("name", ["BOS as text", "system prompt in the first user turn"])
+def test_bos_text_is_printed_exactly_when_the_tokenizer_does_not_add_it(name):
+    printed = find_chat_format(ODD[name], bos=BOS, eos=EOS, tokenizer_adds_bos=False)
+    added = find_chat_format(ODD[name], bos=BOS, eos=EOS, tokenizer_adds_bos=True)
+    for conversation in CONVERSATIONS:
+        assert printed.render(conversation) == BOS + added.render(conversation)
+        assert added.render(conversation).count(BOS) == 0
+
+
+def test_a_format_survives_its_record():
+    format_ = found("system prompt in the first user turn")
+    assert ChatFormat.from_json(json.loads(json.dumps(format_.to_json()))) == format_
+
+
+@pytest.mark.parametrize(
+    ("jinja", "key"),
+    [
+        ("{{ messages[0].content }} and nothing else", "error.format.unexplained"),
+        ("{% for m in messages %}{{ m.content | upper }}{% endfor %}", "error.format.unexplained"),
+        ("{% for m in messages %}{{ m.content[::-1] }}|{% endfor %}", "error.format.unexplained"),
+        ("{% for m in messages %}", "error.format.template"),
+        ("{{ raise_exception('never') }}", "error.format.template"),
+        ("{% for m in messages %}{{ loop.index }}{{ m.content }}|{% endfor %}", "error.format.unexplained"),
+    ],
+)
+def test_a_template_that_constants_cannot_explain_is_refused(jinja, key):
+    with pytest.raises(BaseModelError) as refused:
+        find_chat_format(jinja, bos=BOS, eos=EOS)
+    assert refused.value.key == key
+
+
+def test_a_format_without_any_end_of_turn_is_refused():
+    with pytest.raises(BaseModelError) as refused:
+        find_chat_format(ODD["no end of turn after history"], bos="", eos="")
+    assert refused.value.key == "error.format.no_end_of_turn"
+
+
+def test_an_empty_system_prompt_is_none():
+    format_ = find_chat_format(ODD["plain ChatML"], bos=BOS, eos=EOS)
+    asked = [{"role": "user", "content": "u"}]
+    assert format_.render([{"role": "system", "content": ""}, *asked]) == format_.render(asked)

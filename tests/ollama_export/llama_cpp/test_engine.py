@@ -1,0 +1,142 @@
+"""llama.cpp in process: it answers, counts and stops, and says why a GGUF doesn't load."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from lora_trainer.errors import ConversionError
+from ollama_export.llama_cpp.engine import Engine
+from ollama_export.llama_cpp.server import Hangs, LlamaServer
+from tests.support.exports import smollm2
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    with Engine(smollm2(), context=512) as loaded:
+        yield loaded
+
+
+def test_a_greedy_completion_is_the_same_each_time_and_tells_its_tokens(engine: Engine) -> None:
+    answer = engine.complete("The capital of France is", max_tokens=3)
+    assert answer == engine.complete("The capital of France is", max_tokens=3)
+    assert answer.text == " Paris.\n"
+    assert len(answer.tokens) == 3
+    assert answer.prompt_tokens == 5
+    assert not answer.stopped
+
+
+def test_an_answer_in_chat_stops_by_itself(engine: Engine) -> None:
+    question = [{"role": "user", "content": "Say hi."}]
+    answer = engine.chat(question, max_tokens=100)
+    assert answer.stopped
+    assert "<|im_end|>" not in answer.text
+    assert answer.prompt_tokens == len(engine.tokenize(engine.apply_template(question), add_special=False))
+
+
+def test_a_stop_text_ends_the_answer(engine: Engine) -> None:
+    answer = engine.complete("The capital of France is", max_tokens=20, stop=["."])
+    assert answer.text == " Paris"
+    assert answer.stopped
+
+
+def test_special_tokens_are_read_only_where_asked(engine: Engine) -> None:
+    assert len(engine.tokenize("<|im_end|>", add_special=False)) == 1
+    assert len(engine.tokenize("<|im_end|>", add_special=False, parse_special=False)) > 1
+
+
+def test_the_template_opens_the_assistants_turn(engine: Engine) -> None:
+    prompt = engine.apply_template([{"role": "system", "content": "你是林栀。"}, {"role": "user", "content": "你好"}])
+    assert prompt == (
+        "<|im_start|>system\n你是林栀。<|im_end|>\n<|im_start|>user\n你好<|im_end|>\n<|im_start|>assistant\n"
+    )
+
+
+def test_log_probabilities_cover_the_vocabulary_and_sum_to_one(engine: Engine) -> None:
+    found = engine.logprobs("The capital of France is")
+    assert len(found) == 49152
+    assert sum(map(math.exp, found)) == pytest.approx(1, abs=1e-3)
+    assert found.index(max(found)) == engine.tokenize(" Paris", add_special=False)[0]
+
+
+def test_a_gguf_that_does_not_load_is_an_error_with_the_reason(tmp_path: Path) -> None:
+    whole = smollm2().read_bytes()
+    (tmp_path / "half.gguf").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ConversionError) as caught:
+        Engine(tmp_path / "half.gguf")
+    assert caught.value.key == "error.gguf.broken"
+    (tmp_path / "odd.gguf").write_bytes(whole.replace(b"llama.block_count", b"llama.block_counx", 1))
+    with pytest.raises(ConversionError) as caught:
+        Engine(tmp_path / "odd.gguf")
+    assert caught.value.key == "error.engine.load"
+    assert "llama.block_count" in caught.value.values["reason"]
+
+
+def test_too_long_a_prompt_is_an_error(engine: Engine) -> None:
+    with pytest.raises(ConversionError) as caught:
+        engine.complete("word " * 2000, max_tokens=1)
+    assert caught.value.key == "error.engine.refused"
+
+
+def test_llama_cpp_writes_nothing_and_closing_ends_its_process() -> None:
+    script = """
+import sys
+from pathlib import Path
+import psutil
+from ollama_export.llama_cpp.engine import Engine
+for _ in range(3):
+    with Engine(Path(sys.argv[1]), context=512) as engine:
+        engine.complete("hello", max_tokens=2)
+        assert psutil.Process().children()
+    assert not psutil.Process().children()
+"""
+    done = subprocess.run([sys.executable, "-c", script, str(smollm2())], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_whoever_is_killed_leaves_no_llama_cpp_behind() -> None:
+    script = """
+import sys
+from pathlib import Path
+import psutil
+from ollama_export.llama_cpp.engine import Engine
+engine = Engine(Path(sys.argv[1]), context=512)
+print(psutil.Process().children()[0].pid, flush=True)
+psutil.Process().kill()
+"""
+    done = subprocess.run([sys.executable, "-c", script, str(smollm2())], capture_output=True, text=True, check=False)
+    with contextlib.suppress(psutil.NoSuchProcess):
+        psutil.Process(int(done.stdout)).wait(300)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a process is stopped by a POSIX signal")
+def test_a_llama_cpp_that_hangs_is_ended_and_an_error(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "endless.gguf")
+    with pytest.raises(Hangs):
+        LlamaServer(tmp_path / "endless.gguf", seconds=0.5)
+    others = set(psutil.Process().children())
+    with Engine(smollm2(), context=512, answer_seconds=0.5) as engine:
+        (process,) = set(psutil.Process().children()) - others
+        process.suspend()
+        with pytest.raises(ConversionError) as caught:
+            engine.complete("hello", max_tokens=2)
+        assert caught.value.key == "error.engine.hangs"
+        process.wait(300)
+
+
+def test_a_llama_cpp_that_dies_is_an_error_and_takes_nothing_with_it() -> None:
+    others = set(psutil.Process().children())
+    with Engine(smollm2(), context=512) as engine:
+        (process,) = set(psutil.Process().children()) - others
+        process.kill()
+        with pytest.raises(ConversionError) as caught:
+            engine.complete("hello", max_tokens=2)
+        assert caught.value.key == "error.engine.refused"

@@ -1,0 +1,509 @@
+"""The Ollama client against odd servers: every error shape, broken streams, dying connections, proxies.
+
+The servers here are real HTTP servers that answer as a test tells them; tests/ollama_server.py is the well-behaved one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lora_trainer.errors import BaseModelError, OllamaError, ResourceError, UserError
+from ollama_export.server.client import OllamaClient
+from ollama_export.server.host import parse_host
+from ollama_export.server.transport import Refused
+
+DIGEST = "sha256:" + "1" * 64
+
+
+class Request(BaseHTTPRequestHandler):
+    """One request to a scripted server; a script answers it through the methods below."""
+
+    protocol_version = "HTTP/1.1"
+    server: Any
+
+    def handle_request(self) -> None:
+        self.server.seen.append(f"{self.command} {self.path}")
+        self.server.script(self)
+
+    do_GET = do_POST = do_DELETE = do_HEAD = handle_request
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Keep the tests' output clean."""
+
+    def body(self) -> bytes:
+        return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+
+    def answer(self, status: int, body: Any = None, *, text: str | None = None) -> None:
+        data = b"" if body is None and text is None else (text or json.dumps(body)).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "text/html" if text else "application/json; charset=utf-8")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(data)
+
+    def stream(self, *lines: Any, finish: bool = True) -> None:
+        self.body()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/x-ndjson")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for line in lines:
+            data = (line if isinstance(line, str) else json.dumps(line)).encode() + b"\n"
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
+            self.wfile.flush()
+        if finish:
+            self.wfile.write(b"0\r\n\r\n")
+        else:
+            self.reset()
+
+    def reset(self) -> None:
+        """Die as a killed process does: the kernel answers with RST."""
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close_connection = True
+        self.connection.close()
+
+
+Serve = Callable[[Callable[[Request], None]], "Server"]
+
+
+class Server(ThreadingHTTPServer):
+    """A server that answers by one function."""
+
+    daemon_threads = True
+    address_family = socket.AF_INET
+
+    def __init__(self, script: Callable[[Request], None]) -> None:
+        super().__init__(("127.0.0.1", 0), Request)
+        self.script, self.seen = script, list[str]()
+        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A connection that we cut ourselves is no news."""
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+    @property
+    def client(self) -> OllamaClient:
+        return OllamaClient(self.url)
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    servers: list[Server] = []
+
+    def start(script: Callable[[Request], None]) -> Server:
+        servers.append(Server(script))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def raised(action: Callable[[], Any]) -> UserError:
+    with pytest.raises(UserError) as caught:
+        action()
+    return caught.value
+
+
+# Where the server is: contract table of OLLAMA_HOST.
+
+
+@pytest.mark.parametrize(
+    ("value", "url"),
+    [
+        (None, "http://127.0.0.1:11434"),
+        ("", "http://127.0.0.1:11434"),
+        ("h", "http://h:11434"),
+        ("h:", "http://h:11434"),
+        ("h:abc", "http://h:11434"),
+        ("h:70000", "http://h:11434"),
+        ("h:-1", "http://h:11434"),
+        ("h:0", "http://h:0"),
+        ("h:65535", "http://h:65535"),
+        ("http://h", "http://h:80"),
+        ("https://h", "https://h:443"),
+        ("http://h:abc", "http://h:80"),
+        ("https://h:70000", "https://h:443"),
+        ("HTTP://h", "HTTP://h:11434"),
+        ("ftp://h", "ftp://h:11434"),
+        (":1234", "http://127.0.0.1:1234"),
+        ("1234", "http://1234:11434"),
+        ("::1", "http://[::1]:11434"),
+        ("[::1]", "http://[::1]:11434"),
+        ("[::1]:5", "http://[::1]:5"),
+        ("0:0:0:0:0:0:0:1", "http://[::1]:11434"),
+        ("ollama.com", "https://ollama.com:443"),
+        ("http://ollama.com", "http://ollama.com:80"),
+        ("0.0.0.0", "http://127.0.0.1:11434"),
+        ("0.0.0.0:5", "http://127.0.0.1:5"),
+        ("[::]:5", "http://[::1]:5"),
+        ("::", "http://[::1]:11434"),
+        (" \"'h:5'\" ", "http://h:5"),
+        ("'  h:5 '", "http://h:5"),
+        ("https://h/ollama/", "https://h:443/ollama"),
+        ("h:5/a/b", "http://h:5/a/b"),
+        ("h/a:5", "http://h:11434/a:5"),
+        ("/a", "http://127.0.0.1:11434/a"),
+    ],
+)
+def test_ollama_host_is_read_as_ollama_reads_it(value: str | None, url: str) -> None:
+    assert parse_host(value).url == url
+
+
+def test_the_environment_names_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OLLAMA_HOST", "example.com:99")
+    assert OllamaClient().host == "http://example.com:99"
+    monkeypatch.delenv("OLLAMA_HOST")
+    assert OllamaClient().host == "http://127.0.0.1:11434"
+
+
+@pytest.mark.parametrize(
+    ("value", "here", "near"),
+    [
+        ("", True, True),
+        ("localhost", True, True),
+        ("api.localhost:1", True, True),
+        ("127.0.0.2", True, True),
+        ("[::1]:5", True, True),
+        ("::ffff:127.0.0.1", True, True),
+        (socket.gethostname(), True, True),
+        ("192.168.1.5", False, True),
+        ("10.0.0.1", False, True),
+        ("172.16.0.1", False, True),
+        ("100.64.0.1", False, True),
+        ("169.254.1.1", False, True),
+        ("[fd00::1]", False, True),
+        ("gpu.local", False, True),
+        ("gpu.internal", False, True),
+        ("8.8.8.8", False, False),
+        ("example.com", False, False),
+        ("172.32.0.1", False, False),
+    ],
+)
+def test_whose_machine_a_host_is(value: str, here: bool, near: bool) -> None:
+    host = parse_host(value)
+    assert (host.is_here, host.is_near) == (here, near)
+
+
+def test_a_prefix_stands_before_every_path(serve: Serve) -> None:
+    server = serve(lambda request: request.answer(200, {"version": "0.33.0"}))
+    assert OllamaClient(server.url + "/behind/proxy/").version() == "0.33.0"
+    assert server.seen == ["GET /behind/proxy/api/version"]
+
+
+def test_a_proxy_never_stands_before_a_local_server_but_does_before_a_remote_one(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxy = serve(lambda request: request.answer(200, {"version": "proxied"}))
+    server = serve(lambda request: request.answer(200, {"version": "direct"}))
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, proxy.url)
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    assert server.client.version() == "direct"
+    assert OllamaClient(server.url.replace("127.0.0.1", "localhost")).version() == "direct"
+    assert OllamaClient("http://ollama.example.com").version() == "proxied"
+    assert proxy.seen == ["GET http://ollama.example.com:80/api/version"]
+
+
+def test_a_server_that_is_not_there_is_unreachable() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        error = raised(OllamaClient(f"127.0.0.1:{unused.getsockname()[1]}").version)
+    assert (error.key, error.exit_code) == ("error.ollama.unreachable", 5)
+
+
+@pytest.mark.parametrize("host", ["ftp://h", "fe80::1%eth0", "user:pass@h:5:6", "http://a b"])
+def test_a_host_that_no_url_can_hold_is_named(host: str) -> None:
+    error = raised(OllamaClient(host).version)
+    assert error.key in ("error.ollama.host_invalid", "error.ollama.unreachable")
+
+
+@pytest.mark.parametrize("body", [{"text": "<html>It works!</html>"}, {"body": ["a", "list"]}])
+def test_another_program_on_the_port_is_not_taken_for_ollama(serve: Serve, body: dict[str, Any]) -> None:
+    server = serve(lambda request: request.answer(200, **body))
+    assert raised(server.client.version).key == "error.ollama.not_ollama"
+
+
+# Errors, in each shape.
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "key", "exit_code"),
+    [
+        (404, {"error": "model 'nobody:latest' not found"}, "error.ollama.model_missing", 5),
+        (400, {"error": "invalid model name"}, "error.ollama.refused", 5),
+        (403, None, "error.ollama.forbidden", 5),
+        (503, {"error": "server busy, please try again"}, "error.ollama.busy", 5),
+        (500, {"error": "write /m/blobs/sha256-1: no space left on device"}, "error.ollama.disk_full", 7),
+        (500, {"error": "model requires more system memory (9 GiB) than is available"}, "error.ollama.memory", 7),
+        (405, None, "error.ollama.refused", 5),
+        (301, None, "error.ollama.refused", 5),
+    ],
+)
+def test_an_error_status_says_what_it_means(serve: Serve, status: int, body: Any, key: str, exit_code: int) -> None:
+    server = serve(lambda request: (request.body(), request.answer(status, body)))
+    error = raised(lambda: server.client.show("nobody"))
+    assert (error.key, error.exit_code) == (key, exit_code)
+    if body and not isinstance(error, ResourceError):
+        assert error.values["message"] == body["error"]
+        assert isinstance(error, Refused) and error.status == status
+
+
+def test_an_error_that_is_no_json_keeps_its_beginning(serve: Serve) -> None:
+    server = serve(lambda request: request.answer(502, text="<html>Bad Gateway</html>"))
+    assert raised(server.client.tags).values["message"] == "<html>Bad Gateway</html>"
+
+
+def create(server: Server) -> list[tuple[str, int, int]]:
+    heard: list[tuple[str, int, int]] = []
+    server.client.create("t1", files={"m.gguf": DIGEST}, status=lambda *step: heard.append(step))
+    return heard
+
+
+def test_a_stream_tells_its_steps_and_ends_with_success(serve: Serve) -> None:
+    half = {"status": "quantizing F16 model to Q4_K_M", "digest": "sha256:0", "total": 10, "completed": 5}
+    server = serve(lambda r: r.stream({"status": "parsing GGUF"}, half, {"status": "success"}))
+    assert create(server) == [("parsing GGUF", 0, 0), ("quantizing F16 model to Q4_K_M", 5, 10), ("success", 0, 0)]
+
+
+@pytest.mark.parametrize(
+    ("message", "key", "exit_code"),
+    [
+        ("template error: template: :1: unclosed action", "error.ollama.refused", 5),
+        ("write /m/blobs/sha256-12: no space left on device", "error.ollama.disk_full", 7),
+        ("open C:\\m: There is not enough space on the disk.", "error.ollama.disk_full", 7),
+        ("llama-quantize: out of memory", "error.ollama.memory", 7),
+    ],
+)
+def test_an_error_line_inside_a_200_stream_is_an_error(serve: Serve, message: str, key: str, exit_code: int) -> None:
+    server = serve(lambda r: r.stream({"status": "parsing GGUF"}, {"error": message}))
+    error = raised(lambda: create(server))
+    assert (error.key, error.exit_code, error.values["message"]) == (key, exit_code, message)
+
+
+@pytest.mark.parametrize("last", [{"status": "writing manifest"}, {}])
+def test_a_stream_that_ends_without_success_is_an_error(serve: Serve, last: dict[str, str]) -> None:
+    server = serve(lambda r: r.stream({"status": "parsing GGUF"}, last))
+    assert raised(lambda: create(server)).key == "error.ollama.unfinished"
+
+
+def test_success_in_the_middle_of_a_stream_is_not_its_end(serve: Serve) -> None:
+    pulled = [{"status": "pulling manifest"}, {"status": "success"}]
+    failed = serve(lambda r: r.stream(*pulled, {"status": "parsing GGUF"}, {"error": "not GGUF"}))
+    assert raised(lambda: create(failed)).values["message"] == "not GGUF"
+    broken = serve(lambda r: r.stream(*pulled, {"status": "parsing GGUF"}))
+    assert raised(lambda: create(broken)).key == "error.ollama.unfinished"
+    whole = serve(lambda r: r.stream(*pulled, {"status": "parsing GGUF"}, {"status": "success"}))
+    assert create(whole)[-1][0] == "success"
+
+
+def test_success_and_then_a_dead_connection_is_no_success(serve: Serve) -> None:
+    server = serve(lambda r: r.stream({"status": "success"}, finish=False))
+    assert raised(lambda: create(server)).key == "error.ollama.connection_lost"
+
+
+def test_a_server_that_dies_in_the_middle_is_a_lost_connection(serve: Serve) -> None:
+    streaming = serve(lambda r: r.stream({"status": "parsing GGUF"}, finish=False))
+    assert raised(lambda: create(streaming)).key == "error.ollama.connection_lost"
+    silent = serve(lambda r: (r.body(), r.reset()))
+    assert raised(lambda: silent.client.copy("a", "b")).key == "error.ollama.connection_lost"
+
+
+@pytest.mark.parametrize("line", ["<html>", "[1]", '{"status": "pars'])
+def test_a_stream_of_something_else_is_not_ollama(serve: Serve, line: str) -> None:
+    server = serve(lambda r: r.stream(line))
+    assert raised(lambda: create(server)).key == "error.ollama.not_ollama"
+
+
+def test_a_source_that_is_not_there_is_never_pulled(serve: Serve) -> None:
+    server = serve(lambda r: r.answer(200, {"models": []}))
+    assert raised(lambda: server.client.create("t1", from_="nobody")).key == "error.ollama.model_missing"
+    assert server.seen == ["GET /api/tags"]
+
+
+# Uploads.
+
+
+class Store:
+    """A script that keeps blobs as Ollama does, with a place to misbehave."""
+
+    def __init__(self, misbehave: Callable[[Request], bool] = lambda _: False) -> None:
+        self.blobs: dict[str, bytes] = {}
+        self.misbehave = misbehave
+
+    def __call__(self, request: Request) -> None:
+        digest = request.path.rpartition("/")[2]
+        if request.command == "HEAD":
+            request.answer(200 if digest in self.blobs else 404)
+        elif not self.misbehave(request):
+            body = request.body()
+            true = "sha256:" + hashlib.sha256(body).hexdigest()
+            self.blobs[true] = body
+            if true == digest:
+                request.answer(201)
+            else:
+                request.answer(400, {"error": f'digest mismatch, expected "{digest}", got "{true}"'})
+
+
+@pytest.fixture
+def big_file(tmp_path: Path) -> tuple[Path, str]:
+    path = tmp_path / "模型 1.gguf"
+    path.write_bytes(b"GGUF" + bytes(5_000_000))
+    return path, "sha256:" + hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_an_upload_streams_the_file_with_progress_and_only_once(serve: Serve, big_file: tuple[Path, str]) -> None:
+    path, digest = big_file
+    store, heard = Store(), list[tuple[int, int]]()
+    server = serve(store)
+    assert server.client.upload(path, digest, lambda done, total: heard.append((done, total)))
+    assert store.blobs[digest] == path.read_bytes()
+    assert [total for _, total in heard] == [5_000_004] * 5 and heard[-1][0] == 5_000_004
+    assert not server.client.upload(path, digest)
+    assert [seen.split()[0] for seen in server.seen] == ["HEAD", "POST", "HEAD"]
+
+
+def test_a_file_that_is_not_what_its_digest_says_is_refused(serve: Serve, big_file: tuple[Path, str]) -> None:
+    error = raised(lambda: serve(Store()).client.upload(big_file[0], DIGEST))
+    assert error.key == "error.ollama.digest_mismatch"
+
+
+def test_an_upload_that_somebody_else_finished_meanwhile_is_done(serve: Serve, big_file: tuple[Path, str]) -> None:
+    path, digest = big_file
+
+    def there_already(request: Request) -> bool:
+        store.blobs[digest] = b""
+        request.answer(200)
+        return True
+
+    store = Store(there_already)
+    assert serve(store).client.upload(path, digest)
+
+
+def test_a_full_disk_during_an_upload_is_a_matter_of_resources(serve: Serve, big_file: tuple[Path, str]) -> None:
+    def full(request: Request) -> bool:
+        request.body()
+        request.answer(500, {"error": "write /m/blobs/sha256-tmp: no space left on device"})
+        return True
+
+    error = raised(lambda: serve(Store(full)).client.upload(*big_file))
+    assert (error.key, error.exit_code) == ("error.ollama.disk_full", 7)
+
+
+def test_an_upload_cut_by_a_living_server_says_so(serve: Serve, big_file: tuple[Path, str]) -> None:
+    def cut(request: Request) -> bool:
+        request.rfile.read(100_000)
+        request.reset()
+        return True
+
+    assert raised(lambda: serve(Store(cut)).client.upload(*big_file)).key == "error.ollama.upload_broken"
+
+
+def test_an_upload_to_a_server_that_dies_ends_in_a_clear_error(serve: Serve, big_file: tuple[Path, str]) -> None:
+    def die(request: Request) -> bool:
+        request.rfile.read(100_000)
+        server.socket.close()
+        request.reset()
+        return True
+
+    server = serve(Store(die))
+    error = raised(lambda: server.client.upload(*big_file))
+    assert error.key in ("error.ollama.connection_lost", "error.ollama.unreachable")
+
+
+# Answers.
+
+
+def test_an_answer_knows_whether_it_stopped_by_itself(serve: Serve) -> None:
+    message = {"role": "assistant", "content": "（点头）"}
+    replies = [
+        {"message": message, "done": True, "done_reason": "stop", "prompt_eval_count": 19, "eval_count": 4},
+        {"message": message, "done": True, "done_reason": "length", "prompt_eval_count": 19, "eval_count": 8},
+        {"message": message, "done": False},
+    ]
+    server = serve(lambda r: (r.body(), r.answer(200, replies.pop(0))))
+    answers = [server.client.chat("m", [{"role": "user", "content": "你好"}], num_predict=8) for _ in range(3)]
+    assert [(a.text, a.stopped, a.prompt_tokens, a.tokens) for a in answers] == [
+        ("（点头）", True, 19, 4), ("（点头）", False, 19, 8), ("（点头）", False, 0, 0)
+    ]  # fmt: skip
+
+
+def test_an_ollama_too_old_to_render_is_recognised_by_its_answer(serve: Serve) -> None:
+    rendered = {"message": {"role": "", "content": ""}, "done": False, "_debug_info": {"rendered_template": "<s>hi"}}
+    generated = {"message": {"role": "assistant", "content": "x"}, "done": True, "done_reason": "length"}
+    replies, bodies = [rendered, generated], list[Any]()
+    server = serve(lambda r: (bodies.append(json.loads(r.body())), r.answer(200, replies.pop(0))))
+    messages = [{"role": "user", "content": "hi"}]
+    assert [server.client.rendered("m", messages) for _ in range(2)] == ["<s>hi", None]
+    # What is too old to render must not write a novel instead.
+    assert bodies[1]["options"] == {"num_predict": 1} and bodies[1]["stream"] is False
+
+
+def test_unloading_waits_until_the_model_is_gone(serve: Serve) -> None:
+    loaded = [[{"name": "m:latest"}, {"name": "other:latest"}], [{"name": "other:latest"}]]
+
+    def script(request: Request) -> None:
+        request.body()
+        request.answer(200, {"models": loaded.pop(0)} if request.path == "/api/ps" else {"done_reason": "unload"})
+
+    server = serve(script)
+    server.client.unload("M")
+    assert server.seen == ["POST /api/generate", "GET /api/ps", "GET /api/ps"]
+
+
+# A model's own file.
+
+
+def modelfile(source: str, more: str = "") -> dict[str, str]:
+    head = '# Modelfile generated by "ollama show"\n# FROM t1:latest\n\n'
+    return {"modelfile": f'{head}FROM {source}\n{more}TEMPLATE {{{{ .Prompt }}}}\nSYSTEM """\nADAPTER x\nFROM y"""\n'}
+
+
+def test_the_blob_of_a_model_is_found_where_show_says(serve: Serve, tmp_path: Path) -> None:
+    blob = tmp_path / "my models" / ("sha256-" + "ab" * 32)
+    blob.parent.mkdir()
+    blob.write_bytes(b"GGUF\x03")
+    client = serve(lambda r: (r.body(), r.answer(200, modelfile(str(blob))))).client
+    assert client.blob_path("t1") == blob
+    assert client.stored_gguf("t1") == "ab" * 32
+
+
+@pytest.mark.parametrize(
+    ("source", "more", "key"),
+    [
+        ("/nowhere/blobs/sha256-12", "", "error.base.ollama_unreadable"),
+        ("llama3:cloud", "", "error.base.ollama_unreadable"),
+        ("", "", "error.base.ollama_unreadable"),
+        (__file__, "", "error.base.ollama_no_gguf"),
+        (__file__, "ADAPTER /m/blobs/sha256-34\n", "error.base.ollama_adapter"),
+    ],
+)
+def test_a_blob_that_cannot_be_used_is_a_clear_error(serve: Serve, source: str, more: str, key: str) -> None:
+    client = serve(lambda r: (r.body(), r.answer(200, modelfile(source, more)))).client
+    error = raised(lambda: client.blob_path("t1"))
+    assert isinstance(error, BaseModelError) and error.key == key
+
+
+def test_a_remote_server_has_no_blobs_for_us() -> None:
+    error = raised(lambda: OllamaClient("http://example.com").blob_path("t1"))
+    assert (error.key, error.exit_code) == ("error.base.ollama_remote", 6)
+
+
+def test_what_ollama_refuses_and_what_breaks_are_told_apart() -> None:
+    assert issubclass(Refused, OllamaError) and Refused("error.ollama.busy", 503).values == {"status": 503}

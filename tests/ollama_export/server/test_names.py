@@ -1,0 +1,102 @@
+"""Model names: what Ollama accepts, what we propose instead, and the folder of a name."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lora_trainer.errors import UsageError
+from ollama_export.server.names import check_name, folder_name, parse_name, propose_name, same_name
+
+
+@pytest.mark.parametrize(
+    ("name", "canonical"),
+    [
+        ("zzhua", "zzhua"),
+        ("zzhua:latest", "zzhua"),
+        ("zzhua:v2", "zzhua:v2"),
+        ("library/zzhua", "zzhua"),
+        ("registry.ollama.ai/library/zzhua:latest", "zzhua"),
+        ("me/zzhua:v2", "me/zzhua:v2"),
+        ("localhost:5000/me/zzhua", "localhost:5000/me/zzhua"),
+        ("https://example.com/me/zzhua:q8", "example.com/me/zzhua:q8"),
+        ("_a.b-c", "_a.b-c"),
+        ("a" * 80, "a" * 80),
+        ("my-cloud", "my-cloud"),
+        ("local", "local"),
+    ],
+)
+def test_a_legal_name_gets_its_shortest_form(name: str, canonical: str) -> None:
+    assert check_name(name) == canonical
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "林栀", "a b", " zzhua", "zzhua ", "-a", ".a", "a@b", "a:", ":a", "/a", "a/", "a.b/c", "a" * 81, "a\n", "é",
+     "a:" + "b" * 81, "a:b:c", "zzhua:v 2", "a/b/c/d e"],
+)  # fmt: skip
+def test_an_illegal_name_is_refused_with_a_legal_proposal(name: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        check_name(name)
+    assert caught.value.key == "error.name.illegal"
+    assert check_name(caught.value.values["proposal"])
+
+
+@pytest.mark.parametrize("tag", ["cloud", "local", "LOCAL", "q8-cloud", "Q8-Cloud"])
+def test_tags_that_ollama_takes_for_routing_are_refused(tag: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        check_name(f"zzhua:{tag}")
+    assert caught.value.key == "error.name.reserved_tag"
+    assert caught.value.values["proposal"] == "zzhua"
+
+
+def test_a_tag_leaves_room_for_the_staging_and_backup_tags() -> None:
+    with pytest.raises(UsageError):
+        check_name("zzhua:" + "v" * 51)
+    longest = parse_name("zzhua:" + "v" * 50)
+    assert longest and parse_name(longest.with_tag("backup-20261124-100000"))
+
+
+@pytest.mark.parametrize(
+    ("name", "proposal"),
+    [
+        ("林栀", "my-model"),
+        ("zzhua 林栀", "zzhua"),
+        ("my model", "my-model"),
+        ("林栀v2", "v2"),
+        ("ｚｚｈｕａ", "zzhua"),
+        ("zzhua:新版 2", "zzhua:2"),
+        ("小美/llama model", "llama-model"),
+        ("a:b:c", "a:b-c"),
+    ],
+)
+def test_the_proposal_keeps_what_is_ascii(name: str, proposal: str) -> None:
+    assert propose_name(name) == proposal
+
+
+@given(st.text(max_size=120))
+def test_every_proposal_is_a_legal_name(name: str) -> None:
+    proposal = propose_name(name)
+    assert check_name(proposal) == proposal
+    assert folder_name(proposal)
+
+
+def test_a_name_beside_another_keeps_the_tag_in_front() -> None:
+    plain, tagged = parse_name("me/zzhua"), parse_name("zzhua:v2")
+    assert plain and plain.with_tag("staging-7") == "me/zzhua:staging-7"
+    assert tagged and tagged.with_tag("staging-7") == "zzhua:v2-staging-7"
+
+
+def test_the_folder_of_a_name_is_one_for_every_spelling_and_legal_on_windows() -> None:
+    assert folder_name("ZZhua:latest") == folder_name("zzhua") == "zzhua"
+    assert folder_name("me/zzhua:v2") == "me+zzhua@v2"
+    assert folder_name("con") == "con+"
+    assert folder_name("aux.b:c") == "aux.b@c+"
+    assert folder_name("zzhua.") == "zzhua.+"
+    assert folder_name("console") == "console"
+
+
+def test_ollama_does_not_tell_names_by_case_or_by_defaults() -> None:
+    assert same_name("ZZhua", "library/zzhua:latest")
+    assert not same_name("zzhua", "zzhua:v2")

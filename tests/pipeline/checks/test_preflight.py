@@ -1,0 +1,109 @@
+"""What would fail after an evening's training fails in the preflight; what would work passes it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lora_trainer.errors import BaseModelError, ConversionError, DataError, ResourceError
+from lora_trainer.events import Check, Event
+from lora_trainer.models.source import resolve_base_model
+from lora_trainer.plan import TrainPlan
+from pipeline.checks import preflight
+from pipeline.job import Job, read_data
+from pipeline.request import Request
+from pipeline.run.history import History
+from tests.support.tiny import FAMILIES, make_tiny
+
+
+def job(folder: Path, base: Path | str, *, rows: Sequence[dict] | None = None, plan: TrainPlan | None = None) -> Job:
+    """A job that registers nothing, with a few dialogues of all shapes."""
+    talk = [("system", "你是林栀。"), ("user", "Hi  there!\n 在吗？ 🙂"), ("assistant", "（点头）嗯…… I'm here.")]
+    longer = [*talk, ("user", "1 + 1 = ?\n\n\tTell me"), ("assistant", "2。")]
+    every = rows or [{"messages": [{"role": r, "content": c} for r, c in turns]} for turns in (talk, longer, talk[1:])]
+    data = folder / "data"
+    data.mkdir(parents=True, exist_ok=True)
+    (data / "train.jsonl").write_text("\n".join(json.dumps(row) for row in every), encoding="utf-8")
+    request = Request(ollama_name="phi3-jina-zzhua", data_dir=data)
+    return Job(
+        request=request,
+        name="phi3-jina-zzhua",
+        plan=plan or TrainPlan(),
+        dataset=read_data(request),
+        base_source=str(base),
+        strategy=None,
+        overwrite=False,
+        previous=None,
+        history=History(folder / "runs"),
+        client=None,
+    )
+
+
+def checked(a_job: Job) -> tuple[preflight.Prepared | None, dict[str, str]]:
+    states: dict[str, str] = {}
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Check):
+            states[event.name] = event.state
+
+    return preflight.check(a_job, listen), states
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_passes_with_its_tokens_equal_in_llama_cpp(tmp_path, family):
+    prepared, states = checked(job(tmp_path, make_tiny(tmp_path / "base", family)))
+    assert set(states.values()) == {"ok"} and {"rehearsal_export", "tokens"} <= set(states)
+    assert prepared is not None and len(prepared.train_rows) == 3
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_proofs_ask_without_the_runs_own_system_prompt(tmp_path):
+    prepared, _ = checked(job(tmp_path, make_tiny(tmp_path / "base")))
+    assert prepared is not None
+    for proof in prepared.proofs:
+        assert proof.messages[0]["role"] == "user" and "你是林栀。" in proof.prompt
+    assert [len(proof.messages) for proof in prepared.proofs] == [1, 3]
+
+
+def test_rows_too_long_are_named_before_any_training(tmp_path):
+    long = {"messages": [{"role": "user", "content": "啊" * 600}, {"role": "assistant", "content": "嗯"}]}
+    short = {"messages": [{"role": "user", "content": "啊"}, {"role": "assistant", "content": "嗯"}]}
+    with pytest.raises(DataError) as refused:
+        checked(job(tmp_path, make_tiny(tmp_path / "base"), rows=[short, long], plan=TrainPlan(max_length=128)))
+    assert [finding.line for finding in refused.value.values["findings"]] == [2]
+
+
+def test_too_little_disk_or_memory_is_refused_with_the_numbers(tmp_path, monkeypatch):
+    base = make_tiny(tmp_path / "base")
+    monkeypatch.setattr(preflight, "SPARE_DISK", 1 << 60)
+    with pytest.raises(ResourceError) as refused:
+        checked(job(tmp_path, base))
+    assert refused.value.key == "error.disk.too_small" and refused.value.values["needed"].endswith("GB")
+    monkeypatch.undo()
+    huge = replace(resolve_base_model(str(base)), parameters=10**13)
+    with pytest.raises(ResourceError) as refused:
+        preflight.check_memory(job(tmp_path, base), huge)
+    assert refused.value.key == "error.memory.too_small" and refused.value.values["needed"].startswith("4000")
+
+
+def test_an_architecture_that_the_converter_does_not_know_is_refused(tmp_path):
+    base = make_tiny(tmp_path / "base")
+    config = json.loads((base / "config.json").read_text(encoding="utf-8"))
+    config |= {"architectures": ["OpenAIGPTLMHeadModel"], "model_type": "openai-gpt"}
+    (base / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(BaseModelError) as refused:
+        checked(job(tmp_path, base))
+    assert refused.value.key == "error.base.not_convertible"
+
+
+def test_a_tokenizer_that_llama_cpp_cuts_otherwise_is_refused(tmp_path):
+    base = make_tiny(tmp_path / "base", "llama")
+    tokenizer = json.loads((base / "tokenizer.json").read_text(encoding="utf-8"))
+    tokenizer["normalizer"] = {"type": "Replace", "pattern": {"String": "嗯"}, "content": "哦"}
+    (base / "tokenizer.json").write_text(json.dumps(tokenizer, ensure_ascii=False), encoding="utf-8")
+    with pytest.raises(ConversionError):
+        checked(job(tmp_path, base))

@@ -1,0 +1,162 @@
+"""Run records survive kills, open in later versions, and keep two processes off one name."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from lora_trainer.errors import UsageError
+from lora_trainer.plan import TrainPlan
+from pipeline.job import identity, unfinished
+from pipeline.request import Request
+from pipeline.run import history
+from pipeline.run.history import History
+from pipeline.run.standing import standing_run
+from tests.support.project import ROOT
+
+
+@pytest.fixture
+def runs(tmp_path):
+    return History(tmp_path / "家 home")
+
+
+def begin(runs, name="zzhua", **values):
+    return runs.begin(name, plan=TrainPlan().to_json(), request={}, **values)
+
+
+def test_runs_are_numbered_for_each_name_and_found_again(runs):
+    first, second, other = begin(runs), begin(runs), begin(runs, "other:v2")
+    assert (first.number, second.number, other.number) == (1, 2, 1)
+    assert [run.number for run in runs.runs("ZZhua")] == [1, 2]
+    assert runs.names() == ["other:v2", "zzhua"]
+    assert runs.newest("zzhua").folder == second.folder
+    assert runs.runs("nobody") == [] and runs.newest("nobody") is None
+
+
+def test_the_journal_keeps_what_a_stage_brought(runs):
+    run = begin(runs)
+    run.mark_done("train", 12.345, training={"steps": 3})
+    again = runs.newest("zzhua")
+    assert again.has_done("train") and not again.has_done("export") and not again.is_published
+    assert again.record["training"] == {"steps": 3}
+    assert again.record["stages"]["train"]["seconds"] == 12.35 or again.record["stages"]["train"]["seconds"] == 12.34
+
+
+def test_a_continuation_starts_from_what_is_published_and_not_rolled_back(runs):
+    for stages in (["train", "publish"], ["train", "publish"], ["train"]):
+        run = begin(runs)
+        for stage in stages:
+            run.mark_done(stage, 1)
+        run.update(status="done")
+    begin(runs)  # goes on, or was killed
+    assert standing_run(runs, "zzhua").number == 2
+    runs.runs("zzhua")[1].update(rolled_back="2026-01-01")
+    assert standing_run(runs, "zzhua").number == 1
+    runs.runs("zzhua")[0].update(rolled_back="2026-01-01")
+    assert standing_run(runs, "zzhua").number == 3
+
+
+def test_a_run_that_is_registered_again_is_the_one_to_continue_from(runs):
+    for day in ("2026-01-02", "2026-01-03"):
+        run = begin(runs)
+        run.mark_done("publish", 1)
+        run.update(status="done", stages={"publish": {"finished": day}}, rolled_back="2026-01-04")
+    first = runs.runs("zzhua")[0]
+    first.forget("publish")
+    first.mark_done("publish", 1)
+    second = runs.runs("zzhua")[1]
+    second.record.pop("rolled_back")
+    second.update()
+    assert standing_run(runs, "zzhua").number == 1
+    runs.runs("zzhua")[0].update(rolled_back="2026-01-05")
+    assert standing_run(runs, "zzhua").number == 2
+
+
+def test_a_half_written_record_is_passed_over_and_never_made(runs):
+    run = begin(runs)
+    (run.folder / "run.json.new").write_text('{"half', encoding="utf-8")
+    assert runs.newest("zzhua").number == 1
+    broken = begin(runs)
+    (broken.folder / "run.json").write_text('{"half', encoding="utf-8")
+    assert [found.number for found in runs.runs("zzhua")] == [1]
+    assert begin(runs).number == 3
+
+
+def _keep_writing(folder):
+    run = history.Run(Path(folder), {"number": 1, "stages": {}, "padding": "x" * 20000})
+    count = 0
+    while True:
+        count += 1
+        run.update(count=count)
+
+
+def test_a_kill_in_the_middle_of_writing_leaves_a_whole_record(tmp_path):
+    for delay in (0.05, 0.11, 0.17):
+        process = multiprocessing.get_context("spawn").Process(target=_keep_writing, args=(str(tmp_path),))
+        process.start()
+        while not (tmp_path / "run.json").exists():
+            time.sleep(0.01)
+        time.sleep(delay)
+        process.kill()
+        process.join()
+        assert json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))["count"] >= 1
+
+
+def test_an_older_record_opens_and_a_newer_one_says_so(runs, monkeypatch):
+    begin(runs)
+    monkeypatch.setattr(history, "SCHEMA", 3)
+    monkeypatch.setattr(
+        history, "MIGRATIONS", {1: lambda r: {**r, "schema": 2, "a": 1}, 2: lambda r: {**r, "schema": 3, "b": r["a"]}}
+    )
+    assert runs.newest("zzhua").record["b"] == 1
+    monkeypatch.setattr(history, "SCHEMA", 0)
+    with pytest.raises(UsageError) as refused:
+        runs.newest("zzhua")
+    assert refused.value.key == "error.record.newer"
+
+
+def test_a_second_process_is_told_at_once_who_holds_the_name(runs, monkeypatch):
+    hold = (
+        "import sys; from pathlib import Path; from pipeline.run.history import History\n"
+        f"with History(Path({str(runs.home)!r})).lock('zzhua'):\n    print('held', flush=True); sys.stdin.read()"
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, text=True
+    )
+    try:
+        assert holder.stdout.readline() == "held\n"
+        monkeypatch.setattr(time, "sleep", None)  # at once: nobody waits
+        with pytest.raises(UsageError) as refused, runs.lock("zzhua"):
+            pass
+        assert refused.value.key == "error.lock.held" and refused.value.values["pid"] == holder.pid
+        with runs.lock("other"):
+            pass
+    finally:
+        holder.kill()
+        holder.wait()
+    with runs.lock("zzhua"):
+        pass
+
+
+def test_the_same_request_is_known_again_and_another_is_not(runs):
+    request = Request(ollama_name="zzhua", epochs=3.0)
+    run = runs.begin("zzhua", plan=TrainPlan().to_json(), request=identity(request))
+    assert unfinished(runs, Request(ollama_name="zzhua", epochs=3.0, yes=True, json=True), "zzhua").number == 1
+    assert unfinished(runs, Request(ollama_name="zzhua", epochs=4.0), "zzhua") is None
+    assert unfinished(runs, Request(ollama_name="zzhua", epochs=4.0, resume=True), "zzhua").number == 1
+    assert unfinished(runs, Request(ollama_name="zzhua", epochs=3.0, restart=True), "zzhua") is None
+    run.update(status="done")
+    assert unfinished(runs, request, "zzhua") is None
+
+
+def test_the_home_folder_can_be_moved(monkeypatch, tmp_path):
+    monkeypatch.setenv("TRAIN_TO_OLLAMA_HOME", str(tmp_path / "elsewhere"))
+    assert History().home == tmp_path / "elsewhere"
+    monkeypatch.delenv("TRAIN_TO_OLLAMA_HOME")
+    assert History().home == ROOT / "runs"

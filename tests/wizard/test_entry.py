@@ -1,0 +1,255 @@
+"""The command line: flags, `--help`, exit codes, the error boundary and the JSON object."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lora_trainer.errors import Cancelled, DataError, Interrupted, UsageError
+from lora_trainer.events import TrainingStarted
+from lora_trainer.plan import TrainPlan
+from pipeline.flags import FLAGS
+from tests.support.terminal import CTRL_C, ROOT, Terminal
+from train_to_ollama import Stop, guarded
+from wizard import words
+from wizard.command_line import parse
+from wizard.screen.screen import Screen
+from wizard.words import rate_text, t
+
+GOLDEN = Path(__file__).resolve().parent / "golden"
+PLAIN = {"LANG": "zh_CN.UTF-8", "LC_ALL": "", "LC_MESSAGES": "", "TRAIN_TO_OLLAMA_LANG": "", "COLUMNS": "80"}
+
+
+@pytest.fixture(autouse=True)
+def chinese() -> Iterator[None]:
+    words.use_language("zh")
+    yield
+    words.use_language("zh")
+
+
+def entry(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "train_to_ollama.py", *arguments],
+        cwd=ROOT,
+        env={**os.environ, **PLAIN, **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_help_is_the_golden_one(language: str) -> None:
+    shown = entry("--help", TRAIN_TO_OLLAMA_LANG=language)
+    path = GOLDEN / f"help.{language}.txt"
+    if os.environ.get("UPDATE_GOLDEN"):
+        path.write_text(shown.stdout, encoding="utf-8")
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert shown.stdout == path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("flag", [flag.name for flag in FLAGS])
+def test_help_shows_every_flag_once(flag: str) -> None:
+    shown = (GOLDEN / "help.en.txt").read_text(encoding="utf-8")
+    assert len(re.findall(rf"^  --{flag}\b", shown, re.MULTILINE)) == 1
+    assert f"--{flag.replace('_', '-')} " not in shown or "_" not in flag
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_help_names_the_defaults_of_the_plan(language: str) -> None:
+    words.use_language(language)
+    plan = TrainPlan()
+    for name in ("epochs", "lora_rank", "lora_dropout", "max_length", "seed"):
+        assert f"{getattr(plan, name):g}" in t(f"help.{name}")
+    assert rate_text(plan.learning_rate) in t("help.learning_rate")
+
+
+def test_the_language_flag_goes_before_the_locale_also_for_help() -> None:
+    assert entry("--lang", "en", "--help").stdout.startswith("Usage:")
+    assert entry("--help", "--lang=zh", LANG="en_US.UTF-8").stdout.startswith("用法：")
+    assert entry("-h", LANG="en_US.UTF-8").stdout.startswith("Usage:")
+
+
+@pytest.mark.parametrize("columns", ["50", "60", "100", "1000"])
+def test_help_fits_the_terminal(columns: str) -> None:
+    from wizard.screen.layout import cells
+
+    shown = entry("--help", COLUMNS=columns).stdout
+    commands = [line for line in shown.splitlines() if line.startswith("  python ")]
+    assert all(cells(line) <= int(columns) for line in shown.splitlines() if line not in commands)
+
+
+def test_help_loads_no_heavy_package() -> None:
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "train_to_ollama.py", "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        encoding="utf-8",
+        check=True,
+    )
+    loaded = {line.rpartition("|")[2].strip().split(".")[0] for line in done.stderr.splitlines()}
+    assert "wizard" in loaded
+    assert loaded & {"torch", "transformers", "rich", "questionary", "requests", "dataclasses", "argparse"} == set()
+
+
+def test_help_takes_less_than_three_times_what_python_itself_takes() -> None:
+    def seconds(*arguments: str) -> float:
+        taken = []
+        for _ in range(9):
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            subprocess.run([sys.executable, *arguments], cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            taken.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+        return min(taken)
+
+    assert seconds("train_to_ollama.py", "--help") < 3 * seconds("-c", "pass")
+
+
+def test_flags_fill_the_request_with_underscores_or_hyphens() -> None:
+    request = parse(["--ollama-name", "zzhua", "--lora_rank=16", "--skip-bad-rows", "--learning_rate", "1e-4"])
+    assert (request.ollama_name, request.lora_rank, request.skip_bad_rows) == ("zzhua", 16, True)
+    assert request.learning_rate == 1e-4
+    assert parse(["--data_dir", "a b/数据"]).data_dir == Path("a b/数据")
+
+
+def test_names_of_gguf_types_are_taken_in_any_case() -> None:
+    assert parse(["--quantize", "Q4_k_m"]).quantize == "q4_K_M"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "key", "values"),
+    [
+        (["--epoch", "3"], "error.flag.misspelt", {"flag": "--epoch", "proposal": "--epochs"}),
+        (["--lora-rnak=3"], "error.flag.misspelt", {"flag": "--lora_rnak", "proposal": "--lora_rank"}),
+        (["zzhua"], "error.flag.unknown", {"flag": "zzhua"}),
+        (["--epochs"], "error.flag.value_missing", {"flag": "--epochs"}),
+        (["--yes=1"], "error.flag.no_value", {"flag": "--yes"}),
+        (["--epochs", "two"], "error.flag.not_float", {"flag": "--epochs", "value": "two"}),
+        (["--lora_rank", "8.5"], "error.flag.not_int", {"flag": "--lora_rank", "value": "8.5"}),
+        (["--ollama_name", " "], "error.flag.empty", {"flag": "--ollama_name"}),
+        (["--lang", "fr"], "error.flag.choice", {"flag": "--lang", "value": "fr", "choices": "zh, en"}),
+        (["--epochs", "-1"], "error.plan.range", {"name": "epochs", "value": -1.0, "low": 0.01, "high": 1000}),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_wrong_command_line_is_a_usage_error(arguments: list[str], key: str, values: dict[str, Any]) -> None:
+    with pytest.raises(UsageError) as refused:
+        parse(arguments)
+    assert (refused.value.key, refused.value.values) == (key, values)
+
+
+def test_a_usage_error_is_said_and_exits_with_two() -> None:
+    done = entry("--epochs", "two")
+    assert done.returncode == 2
+    assert "✗ --epochs 要的是数字，不能是「two」。" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_json_is_one_object_on_stdout_also_when_it_failed() -> None:
+    done = entry("--json", "--force", "--continue_train")
+    assert done.returncode == 2
+    result = json.loads(done.stdout)
+    assert (result["ok"], result["exit_code"], result["error"]["key"]) == (False, 2, "error.flag.contradiction")
+    assert "--force 和 --continue_train" in result["error"]["message"]
+    assert "--force 和 --continue_train" in done.stderr
+
+
+def test_without_a_terminal_a_missing_name_is_a_usage_error_that_names_the_flag(tmp_path: Path) -> None:
+    done = entry("--json", TRAIN_TO_OLLAMA_HOME=str(tmp_path), OLLAMA_HOST="127.0.0.1:9")
+    assert done.returncode == 2
+    assert json.loads(done.stdout)["error"]["key"] == "error.decision_needed"
+    assert "--ollama_name" in json.loads(done.stdout)["error"]["message"]
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    done = subprocess.run(
+        f'"{sys.executable}" train_to_ollama.py --help | head -1',
+        shell=True,
+        cwd=ROOT,
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert done.stderr == ""
+    assert len(done.stdout.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("failure", "code", "key"),
+    [
+        (DataError("error.flag.empty", flag="--system"), 4, "error.flag.empty"),
+        (Cancelled("error.cancelled"), 3, "error.cancelled"),
+        (Interrupted("error.interrupted"), 130, "error.interrupted"),
+        (KeyboardInterrupt(), 130, "error.interrupted"),
+        (ZeroDivisionError("by zero"), 1, "error.bug"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
+)
+def test_every_failure_becomes_a_message_and_an_exit_code(
+    failure: BaseException, code: int, key: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def work() -> dict[str, Any]:
+        raise failure
+
+    result = guarded(work, Screen())
+    assert (result["ok"], result["exit_code"], result["error"]["key"]) == (False, code, key)
+    shown = capsys.readouterr().out
+    assert result["error"]["message"].splitlines()[0] in shown
+    assert "Traceback" not in shown
+
+
+def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    result = guarded(lambda: {"never": 1 // 0}, Screen(), debug=True)
+    assert result["exit_code"] == 1
+    shown = capsys.readouterr().out
+    assert "Traceback" in shown
+    assert "ZeroDivisionError" in shown
+
+
+def test_success_is_what_the_work_returned() -> None:
+    assert guarded(lambda: {"name": "zzhua"}, Screen(quiet=True)) == {"ok": True, "exit_code": 0, "name": "zzhua"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_in_a_training_the_first_signal_asks_and_the_second_aborts(number: signal.Signals) -> None:
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    screen, stop = Screen(quiet=True), Stop()
+    stop.training = lambda: screen.training
+    try:
+        stop.listen()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), number)
+        screen.listen(TrainingStarted(60, 0, 15, 60, 88, 12_345, "cpu", "float32", 4_400_000))
+        assert not stop()
+        os.kill(os.getpid(), number)
+        assert stop()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), number)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("how", ["key", "signal"])
+def test_the_program_that_asks_is_cancelled_by_a_key_or_a_signal(how: str, tmp_path: Path) -> None:
+    environment = {"TRAIN_TO_OLLAMA_HOME": str(tmp_path), "OLLAMA_HOST": "127.0.0.1:9"}
+    with Terminal(["train_to_ollama.py"], environment=environment) as terminal:
+        terminal.wait_for("train_to_ollama").wait_for("给模型起个名字")
+        if how == "key":
+            terminal.send(CTRL_C)
+        else:
+            os.kill(terminal.pid, signal.SIGTERM)
+        assert terminal.finish() == 3
+        assert "已取消，什么都没有改动" in terminal.screen
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]

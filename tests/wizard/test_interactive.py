@@ -1,0 +1,79 @@
+"""The real program in a real terminal: a hobbyist's evening, key by key."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from ollama_export.server.client import OllamaClient
+from tests.ollama_server.server import OllamaServer
+from tests.support.program import ROOT, Program
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="a pseudo-terminal of POSIX")
+
+
+def start(program: Program, *flags: str, watcher: str = "", **size: int):
+    from tests.support.terminal import Terminal
+
+    entry = ["-m", "tests.support.watchers", watcher] if watcher else [str(ROOT / "train_to_ollama.py")]
+    command = [*entry, "--data_dir", str(program.data), *flags]
+    environment = {**program.environment, "TRAIN_TO_OLLAMA_LANG": "zh"}
+    return Terminal(command, environment=environment, cwd=program.folder, **size)
+
+
+def test_an_evening_from_the_first_name_to_training_on_and_cancelling(tmp_path):
+    from tests.support.terminal import CTRL_C, ENTER
+
+    with OllamaServer(tmp_path / "models") as server:
+        program = Program(tmp_path, server.url)
+        base = ("--base_model", str(program.base))
+        with start(program, *base) as terminal:
+            terminal.wait_for("给模型起个名字").send("zzhua", ENTER)
+            terminal.wait_for("就这样开始吗").send(ENTER)
+            terminal.wait_for("已经可以用了").wait_for("--continue_train")
+            assert terminal.finish() == 0
+            shown = terminal.everything
+        for words in ("模型", "损失", "训练记录", "ollama run zzhua"):
+            assert words in shown
+        first = OllamaClient(server.url).digest("zzhua")
+
+        with start(program, "--ollama_name", "zzhua") as terminal:
+            terminal.wait_for("「zzhua」已经在 Ollama 里了")
+            for line in ("1) 继续训练", "2) 强制覆盖", "3) 跳过训练", "4) 取消操作"):
+                assert line in terminal.screen
+            terminal.send("1", ENTER).wait_for("选择继续训练的策略")
+            for name in ("📈", "增量训练", "调参重训", "📊", "数据增强", "🔧", "自定义配置"):
+                assert name in terminal.screen
+            terminal.send("1", ENTER).wait_for("追加训练几轮").send("1", ENTER)
+            terminal.wait_for("原始训练 2.0 轮 / 增量训练 +1 轮 / 最终训练 3.0 轮")
+            terminal.wait_for("就这样开始吗").send(ENTER)
+            terminal.wait_for("已经可以用了").wait_for("--rollback")
+            assert terminal.finish() == 0
+        client = OllamaClient(server.url)
+        second = client.digest("zzhua")
+        assert second != first and program.newest.plan.epochs == 3.0
+
+        with start(program, "--ollama_name", "zzhua") as terminal:
+            terminal.wait_for("取消操作").send("4", ENTER)
+            assert terminal.finish() == 3
+        with start(program, "--ollama_name", "zzhua") as terminal:
+            terminal.wait_for("取消操作").send(CTRL_C)
+            assert terminal.finish() == 3
+        assert client.digest("zzhua") == second and len(program.history.runs("zzhua")) == 2
+
+
+def test_control_c_in_training_keeps_what_is_done_and_the_same_command_goes_on(tmp_path):
+    from tests.support.terminal import CTRL_C
+
+    program = Program(tmp_path, rows=40)
+    flags = ("--ollama_name", "zzhua", "--base_model", str(program.base), "--no_register", "--epochs", "8", "--yes")
+    with start(program, *flags, watcher=f"hold StepDone:5 {program.gate}", columns=60) as terminal:
+        terminal.wait_for("5/80 步").send(CTRL_C).wait_for("正在停下")
+        program.gate.unlink()
+        assert terminal.finish() == 130
+        assert "从断点继续" in terminal.everything
+    with start(program, *flags, columns=60) as terminal:
+        terminal.wait_for("接着第 1 次训练没做完的地方继续").wait_for("训练好了")
+        assert terminal.finish() == 0
+    assert [run.record["status"] for run in program.history.runs("zzhua")] == ["done"]

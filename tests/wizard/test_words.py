@@ -1,0 +1,182 @@
+"""Every visible word stands in both languages, and every text is used."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import string
+import time
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from lora_trainer.plan import SOURCES, TrainPlan
+from pipeline.flags import FLAGS
+from pipeline.strategies import ADD_EPOCHS, RANKS, RATES, STRATEGIES
+from tests.support.project import ROOT
+from wizard import words
+from wizard.words import language_of, local_time, rate_text, t
+
+TEXTS = {
+    language: json.loads((ROOT / f"wizard/texts/{language}.json").read_text(encoding="utf-8"))
+    for language in words.LANGUAGES
+}
+KEY = re.compile(r"[a-z_]+(\.[a-z0-9_A-Z]+)+")
+PREFIXES = {key.partition(".")[0] for key in TEXTS["zh"]}
+
+
+def code() -> Iterator[tuple[Path, ast.Module]]:
+    for folder in ("lora_trainer", "ollama_export", "pipeline", "wizard"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            yield path, ast.parse(path.read_text(encoding="utf-8"))
+    yield ROOT / "train_to_ollama.py", ast.parse((ROOT / "train_to_ollama.py").read_text(encoding="utf-8"))
+
+
+def keys_in_code() -> dict[str, str]:
+    """Every string of the code that looks like a text key, with a place where it stands."""
+    found = {}
+    for path, tree in code():
+        parts = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.Constant) or not isinstance(node.value, str) or id(node) in parts:
+                continue
+            if KEY.fullmatch(node.value) and not node.value.endswith(".py"):
+                found[node.value] = f"{path.name}:{node.lineno}"
+    return found
+
+
+def composed_keys() -> set[str]:
+    """The keys that code puts together from the rows of a table or the name in an event."""
+    keys = {f"help.{flag.name}" for flag in FLAGS} | {f"help.group.{flag.group}" for flag in FLAGS}
+    keys |= {f"number.{f.name}" for f in fields(TrainPlan) if f.name != "sources"} | {"number.add_epochs"}
+    keys |= {f"source.{source}" for source in SOURCES}
+    keys |= {f"strategy.{row.name}.{part}" for row in STRATEGIES for part in ("title", "about")}
+    keys |= {f"preset.{key}" for row in STRATEGIES for key in row.presets}
+    keys |= {f"advice.{advice.key}" for advice in (*ADD_EPOCHS, *RATES, *RANKS)}
+    keys |= {f"menu.exists.{choice}" for choice in ("continue", "overwrite", "skip", "cancel")}
+    keys |= {f"menu.review.{choice}" for choice in ("start", "change", "cancel")}
+    keys |= {f"review.choice.{choice}" for choice in ("new", "continue", "overwrite")}
+    keys |= {f"error.flag.not_{kind}" for kind in ("int", "float")}
+    keys |= {f"data.{kind}s" for kind in ("fault", "note")} | {f"data.more_{kind}s" for kind in ("fault", "note")}
+    keys |= {f"summary.{curve}" for curve in ("loss", "val_loss")}
+    names = {"Check": "check", "Progress": "progress", "StageStarted": "stage", "BaseOffer": "base"}
+    for _, tree in code():
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.Call):
+                continue
+            name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
+            if name in names:
+                at = 1 if name == "BaseOffer" else 0
+                if len(node.args) > at and isinstance(argument := node.args[at], ast.Constant):
+                    keys.add(f"{names[name]}.{argument.value}")
+    return keys
+
+
+def placeholders(text: str) -> set[str]:
+    return {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
+
+
+def patterns() -> list[re.Pattern[str]]:
+    """The f-strings of the code that begin like a key, as patterns of the keys that they can make."""
+    found = []
+    for _, tree in code():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.JoinedStr) and isinstance(first := node.values[0], ast.Constant):
+                if not re.match(r"[a-z_]+\.", str(first.value)):
+                    continue
+                parts = [re.escape(str(p.value)) if isinstance(p, ast.Constant) else r"[\w.]+" for p in node.values]
+                found.append(re.compile("".join(parts)))
+    return found
+
+
+def test_both_languages_have_the_same_keys() -> None:
+    assert set(TEXTS["zh"]) == set(TEXTS["en"])
+
+
+def test_both_languages_have_the_same_placeholders() -> None:
+    kinds = {key: (placeholders(text), placeholders(TEXTS["en"][key])) for key, text in TEXTS["zh"].items()}
+    assert {key: pair for key, pair in kinds.items() if pair[0] != pair[1]} == {}
+
+
+def test_every_key_in_the_code_has_a_text() -> None:
+    own = {key: place for key, place in keys_in_code().items() if key.partition(".")[0] in PREFIXES}
+    # A Check is named without its prefix.
+    missing = {key: place for key, place in own.items() if not {key, f"check.{key}"} & set(TEXTS["zh"])}
+    assert missing == {}
+
+
+def test_every_key_that_is_put_together_has_a_text() -> None:
+    assert sorted(composed_keys() - set(TEXTS["zh"])) == []
+
+
+def test_every_text_is_used() -> None:
+    made = patterns()
+    unused = set(TEXTS["zh"]) - set(keys_in_code())
+    assert sorted(key for key in unused if not any(pattern.fullmatch(key) for pattern in made)) == []
+
+
+def test_every_error_and_note_gets_the_values_that_its_text_wants() -> None:
+    missing = []
+    for path, tree in code():
+        for node in ast.walk(tree):
+            if not (isinstance(node, ast.Call) and node.args and isinstance(key := node.args[0], ast.Constant)):
+                continue
+            if key.value not in TEXTS["zh"] or any(keyword.arg is None for keyword in node.keywords):
+                continue
+            if len(node.args) == 1:
+                given = {str(keyword.arg) for keyword in node.keywords}
+            elif len(node.args) == 2 and isinstance(values := node.args[1], ast.Dict):
+                given = {str(name.value) for name in values.keys if isinstance(name, ast.Constant)}
+            else:
+                continue
+            if lacking := placeholders(TEXTS["zh"][key.value]) - given:
+                missing.append(f"{path.name}:{node.lineno} {key.value} lacks {sorted(lacking)}")
+    assert missing == []
+
+
+@pytest.mark.parametrize(
+    ("environment", "language"),
+    [
+        ({}, "zh"),
+        ({"LANG": "C"}, "zh"),
+        ({"LANG": "C.UTF-8"}, "zh"),
+        ({"LC_ALL": "POSIX"}, "zh"),
+        ({"LANG": "zh_CN.GBK"}, "zh"),
+        ({"LANG": "zh_TW.UTF-8"}, "zh"),
+        ({"LANG": "en_US.UTF-8"}, "en"),
+        ({"LANG": "de_DE.UTF-8"}, "en"),
+        ({"LANG": "en_US.UTF-8", "LC_ALL": "zh_CN.UTF-8"}, "zh"),
+        ({"LANG": "zh_CN.UTF-8", "LC_MESSAGES": "en_GB"}, "en"),
+        ({"LANG": "en_US.UTF-8", "TRAIN_TO_OLLAMA_LANG": "zh"}, "zh"),
+        ({"LANG": "zh_CN.UTF-8", "TRAIN_TO_OLLAMA_LANG": "en"}, "en"),
+    ],
+    ids=str,
+)
+def test_chinese_unless_the_environment_names_another_language(environment: dict[str, str], language: str) -> None:
+    assert language_of(environment, "linux") == language
+
+
+def test_a_text_is_filled_and_an_unknown_key_still_says_something() -> None:
+    words.use_language("en")
+    assert t("time.seconds", seconds=3) == "3 s"
+    assert t("no.such.key", name="x") == "no.such.key {'name': 'x'}"
+    words.use_language("zh")
+    assert t("time.seconds", seconds=3) == "3 秒"
+
+
+@pytest.mark.parametrize(("rate", "text"), [(2e-4, "2e-4"), (1.5e-4, "1.5e-4"), (1e-5, "1e-5"), (0.01, "1e-2")])
+def test_a_learning_rate_is_written_as_people_write_it(rate: float, text: str) -> None:
+    assert rate_text(rate) == text
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="the time zone of a process can't be changed here")
+def test_times_are_the_users_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "CST-8")
+        time.tzset()
+        assert local_time("2026-11-24T14:35:56+00:00") == "2026-11-24 22:35"
+        assert local_time("2026-11-24T16:00:00+00:00") == "2026-11-25 00:00"
+    time.tzset()
