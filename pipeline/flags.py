@@ -1,11 +1,13 @@
 """The table of flags: every flag of the program is one row here and one field of `Request`.
 
-Plain data with no imports, so that `--help` costs next to nothing.
+Plain data, so that `--help` costs next to nothing.
 """
 
 from __future__ import annotations
 
-GGUF_TYPES = ("f32", "f16", "bf16", "q8_0", "q6_K", "q5_K_M", "q5_K_S", "q4_K_M", "q4_K_S", "q3_K_M", "q2_K")
+from file_formats.file_types import FILE_TYPES
+
+QUANTIZE_TYPES = tuple(name for name, row in FILE_TYPES.items() if row.offered)
 
 
 class Flag:
@@ -66,7 +68,7 @@ FLAGS = (
     Flag("training", "early_stop"),
     Flag("training", "qlora"),
     Flag("training", "no_qlora"),
-    Flag("serving", "quantize", "text", "TYPE", choices=GGUF_TYPES),
+    Flag("serving", "quantize", "text", "TYPE", choices=QUANTIZE_TYPES),
     Flag("serving", "temperature", "float", "T", low=0, high=5),
     Flag("serving", "top_p", "float", "P", low=0, high=1),
     Flag("serving", "top_k", "int", "K", low=0, high=1 << 20),

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from file_formats.file_types import FILE_TYPES
 from lora_trainer.chat_format import ChatFormat
 from lora_trainer.engine.schedule import stable_steps
 from lora_trainer.errors import ConversionError, Interrupted, UsageError, UserError
@@ -17,14 +18,11 @@ from ollama_export.publish import Publication, publish
 from ollama_export.template import gguf_chat_template, ollama_template
 from pipeline.checks.checklist import Prepared
 from pipeline.checks.proofs import proofs_of
-from pipeline.checks.resources import OLLAMA_QUANTIZES
 from pipeline.job import Job, identity, library_versions
 from pipeline.run.beginnings import Beginning, beginning_of, find_beginning, first_adapter
 from pipeline.run.history import Run, now
 from pipeline.run.processes import Work, together
 
-WRITTEN_HERE = ("f32", "f16", "bf16", "q8_0")
-"""File types that the export writes itself; K-quants are made of f16."""
 ANSWER_TOKENS = 256
 Stop = Callable[[], bool]
 Stage = Callable[[Job, Prepared | None, Run, Listener, Stop], dict[str, Any]]
@@ -234,7 +232,7 @@ def _export(job: Job, prepared: Prepared | None, run: Run, listener: Listener, _
     # What was proven of an earlier file says nothing of the one that is written now.
     run.update(stages={"train": run.record["stages"]["train"]})
     wanted = run.record["quantize"]
-    first: Any = wanted if wanted in WRITTEN_HERE else "f16"
+    first: Any = wanted if FILE_TYPES[wanted].streamed else "f16"
     path = gguf_path(run)
     written = export_gguf(
         base.path,
@@ -249,7 +247,7 @@ def _export(job: Job, prepared: Prepared | None, run: Run, listener: Listener, _
         progress=lambda done, total: listener(Progress("export", done, total)),
     )
     # A base that was a GGUF keeps quantised tensors, which Ollama refuses to quantise again.
-    by_ollama = job.client is not None and wanted in OLLAMA_QUANTIZES and base.kind == "folder"
+    by_ollama = job.client is not None and FILE_TYPES[wanted].by_ollama and base.kind == "folder"
     if first != wanted and not by_ollama:
         from ollama_export.gguf.k_quants import quantize_gguf
 

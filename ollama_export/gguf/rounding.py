@@ -6,7 +6,8 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Protocol
 
-from file_formats.gguf import BF16, F16, F32, Q8_0, TensorInfo
+from file_formats.file_types import BF16, F16, F32, Q8_0
+from file_formats.gguf import TensorInfo
 from lora_trainer.errors import ConversionError
 
 if TYPE_CHECKING:

@@ -17,7 +17,8 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from file_formats.gguf import FILE_TYPES, serving_order
+from file_formats.file_types import FILE_TYPES
+from file_formats.gguf import serving_order
 from lora_trainer import errors
 from ollama_export.gguf.converter import converter_folder, use_converter
 from ollama_export.gguf.from_folder import general_name, plan_folder
@@ -40,7 +41,7 @@ def convert(arguments: dict[str, Any], report: Any) -> GgufFile:
         metadata, plan, kind = plan_gguf(base, deltas, file_type)
     else:
         metadata, plan = plan_folder(base, deltas, file_type, general_name(base, out.stem))
-        kind = FILE_TYPES[file_type][0]
+        kind = FILE_TYPES[file_type].number
     serving = {name: arguments[name] for name in ("chat_template", "add_bos", "eos_token")}
     set_serving_metadata(metadata, **serving, file_type=kind)
     gc.enable()

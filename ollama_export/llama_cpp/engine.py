@@ -11,8 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from file_formats.gguf import read_head
 from lora_trainer.errors import ConversionError
+from ollama_export.gguf.head import gguf_head
 from ollama_export.llama_cpp.server import ANSWER_SECONDS, Hangs, LlamaServer
 
 
@@ -49,7 +49,7 @@ class Engine:
     ) -> None:
         import requests
 
-        head = read_head(gguf)
+        head = gguf_head(gguf)
         self.vocabulary = len(head.get("tokenizer.ggml.tokens", []))
         parameters: dict[str, Any] = {
             "n_ctx": context,

@@ -11,7 +11,7 @@ import gguf
 import numpy as np
 import pytest
 
-from file_formats.gguf import FILE_TYPES
+from file_formats.file_types import FILE_TYPES
 from ollama_export.llama_cpp.engine import Engine
 from tests.support.adapters import make_adapter, merge_with_peft
 from tests.support.exports import PROMPTS, divergence, export, tensors
@@ -60,7 +60,7 @@ def test_every_tensor_equals_the_merge_of_peft_in_float32(case: Case) -> None:
 def test_every_tensor_is_rounded_once_from_the_merge_in_float32(case: Case, tmp_path: Path) -> None:
     file_type = FILE_TYPE_TRIED[case.family]
     made = export(case.base, tmp_path / "out.gguf", case.adapter, file_type=file_type, eos_token=case.eos)
-    kind = gguf.GGMLQuantizationType(FILE_TYPES[file_type][1])
+    kind = gguf.GGMLQuantizationType(FILE_TYPES[file_type].matrices)
     expected = tensors(case.expected)
     for name, tensor in tensors(made.path).items():
         vector = len(tensor.shape) == 1 or name.endswith("_norm.weight")

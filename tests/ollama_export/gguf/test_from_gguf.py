@@ -88,3 +88,28 @@ def test_without_an_adapter_only_the_conversation_changes(tmp_path: Path) -> Non
     ours = {f"tokenizer.ggml.{key}" for key in ("add_bos_token", "add_eos_token", "eos_token_id", "eot_token_id")}
     assert changed <= ours | {"tokenizer.chat_template"}
     assert after.get("general.file_type") == before.get("general.file_type") == 3
+
+
+def test_a_base_of_another_alignment_keeps_it_and_loads(tiny_gguf: Path, tmp_path: Path) -> None:
+    source = gguf.GGUFReader(tiny_gguf)
+    writer = gguf.GGUFWriter(tmp_path / "base.gguf", "llama")
+    writer.add_custom_alignment(256)
+    for key, field in source.fields.items():
+        if not key.startswith("GGUF.") and key != "general.architecture":
+            writer.add_key_value(key, field.contents(), field.types[0], field.types[-1] if field.types[1:] else None)
+    for tensor in source.tensors:
+        writer.add_tensor(tensor.name, tensor.data, raw_dtype=tensor.tensor_type)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    made = export(tmp_path / "base.gguf", tmp_path / "out.gguf", kind="gguf", file_type="f16")
+    head = read_head(made.path)
+    assert head.get("general.alignment") == 256
+    assert {tensor.offset % 256 for tensor in head.tensors} == {0}
+    before, after = tensors(tiny_gguf), tensors(made.path)
+    assert {name: tensor.data.tobytes() for name, tensor in after.items()} == {
+        name: tensor.data.tobytes() for name, tensor in before.items()
+    }
+    with Engine(made.path, context=64) as engine:
+        assert engine.complete("a", max_tokens=2).tokens
