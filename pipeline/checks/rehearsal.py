@@ -42,7 +42,7 @@ def rehearse(job: Job, prepared: Prepared, listener: Listener) -> None:
                 adapter,
                 Path(folder) / "tiny.gguf",
                 file_type="q8_0",
-                chat_template=None if job.request.keep_chat_template else gguf_chat_template(prepared.chat_format),
+                chat_template=None if job.serving.keep_chat_template else gguf_chat_template(prepared.chat_format),
                 add_bos=prepared.chat_format.tokenizer_adds_bos,
                 eos_token=prepared.chat_format.end_of_turn,
                 llama_cpp=job.request.llama_cpp,
@@ -63,7 +63,7 @@ def rehearse(job: Job, prepared: Prepared, listener: Listener) -> None:
 def _rehearse_in_ollama(job: Job, prepared: Prepared, gguf: Path, digest: str, listener: Listener) -> None:
     from ollama_export.proof import prove
 
-    client, strict = job.client, not job.request.keep_chat_template
+    client, strict = job.client, not job.serving.keep_chat_template
     assert client is not None
     name = f"train-to-ollama-rehearsal:{uuid.uuid4().hex[:12]}"
     try:

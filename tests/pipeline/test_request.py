@@ -25,13 +25,16 @@ def test_switches_are_the_boolean_fields() -> None:
 
 def test_nothing_is_given_unless_it_is_given() -> None:
     defaults = {f.name: f.default for f in fields(Request) if f.default not in (None, False)}
-    assert defaults == {"data_dir": Path("data")}
+    assert defaults == {}
+
+
+KINDS: dict[str, Any] = {"switch": True, "float": 1.0, "int": 1, "text": "custom", "path": Path("x")}
 
 
 @pytest.mark.parametrize("pair", [*CONTRADICTIONS, ("force", "strategy"), ("force", "add_epochs")], ids="-".join)
 def test_flags_that_contradict_each_other_are_refused_by_name(pair: tuple[str, str]) -> None:
     def value(name: str) -> Any:
-        return {"switch": True, "float": 1.0, "int": 1, "text": "custom"}[next(f for f in FLAGS if f.name == name).kind]
+        return KINDS[next(f for f in FLAGS if f.name == name).kind]
 
     with pytest.raises(UsageError) as refused:
         Request(**{name: value(name) for name in pair})

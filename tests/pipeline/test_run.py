@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from ollama_export.server.client import OllamaClient
-from pipeline.run.standing import standing_run
+from pipeline.run.standing import look
 from tests.support.launcher import DDP, launcher
 from tests.support.program import Program
 
@@ -66,17 +66,19 @@ def test_training_on_keeps_the_old_model_and_rollback_brings_it_back(program, ol
     back = program.run("--ollama_name", name, "--rollback")
     assert back["backup"] == second["ollama"]["backup"]
     assert client.digest(name) == first["ollama"]["digest"]
-    assert standing_run(program.history, name).number == 1
+    assert look(program.history, name, client).run.number == 1
 
 
-def test_overwriting_leaves_no_backup_and_the_record_of_both(program, ollama):
-    name = ollama.name("zzhua")
+def test_overwriting_keeps_what_stood_as_one_backup_and_the_record_of_both(program, ollama):
+    name, client = ollama.name("zzhua"), OllamaClient(ollama.url)
     first = program.run("--ollama_name", name)
     second = program.run("--ollama_name", name, "--force", "--seed", "7")
-    assert second["ollama"]["backup"] is None
-    assert OllamaClient(ollama.url).digest(name) == second["ollama"]["digest"] != first["ollama"]["digest"]
-    assert [model for model in ollama.models() if model.startswith(name)] == [f"{name}:latest"]
-    assert [run.number for run in program.history.runs(name)] == [1, 2]
+    assert client.digest(second["ollama"]["backup"]) == first["ollama"]["digest"]
+    third = program.run("--ollama_name", name, "--force", "--seed", "8")
+    assert client.digest(third["ollama"]["backup"]) == second["ollama"]["digest"]
+    assert client.digest(name) == third["ollama"]["digest"]
+    assert len([model for model in ollama.models() if model.startswith(name)]) == 2
+    assert [run.number for run in program.history.runs(name)] == [1, 2, 3]
 
 
 def test_without_ollama_the_gguf_is_kept_and_registered_later_without_training(program, ollama):

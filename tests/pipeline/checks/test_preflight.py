@@ -17,6 +17,7 @@ from pipeline.checks import preflight
 from pipeline.job import Job, read_data
 from pipeline.request import Request
 from pipeline.run.history import History
+from pipeline.run.kept import take_over
 from tests.support.tiny import FAMILIES, make_tiny
 
 
@@ -33,7 +34,7 @@ def job(folder: Path, base: Path | str, *, rows: Sequence[dict] | None = None, p
         request=request,
         name="phi3-jina-zzhua",
         plan=plan or TrainPlan(),
-        dataset=read_data(request),
+        dataset=read_data(take_over(request, None), History(folder / "runs"), "zzhua"),
         base_source=str(base),
         strategy=None,
         overwrite=False,
