@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from lora_trainer.events import StageStarted
@@ -176,8 +177,9 @@ def _data(taken: TakenOver, history: History, name: str, screen: Screen) -> Data
 
 def _tell_data(taken: TakenOver, record: Run | None, data: Dataset, screen: Screen) -> Change | None:
     """Say, before the work, what the model is taught this time and how that differs from what it was taught."""
-    if taken.other_data is not None:
-        screen.note("note.data.other", now=next(iter(data.files)), before=taken.other_data)
+    now = next(iter(data.files))
+    if taken.other_data is not None and Path(now).resolve() != Path(taken.other_data).resolve():
+        screen.note("note.data.other", now=now, before=taken.other_data)
     if record is None or record.record["data"]["fingerprint"] == data.fingerprint:
         return None
     change = change_since(record, data)

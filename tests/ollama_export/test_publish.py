@@ -14,11 +14,13 @@ from typing import Any
 import pytest
 
 from lora_trainer.errors import OllamaError, ResourceError, UserError
+from ollama_export.backups import RolledBack, rollback
 from ollama_export.gguf.export import export_gguf
 from ollama_export.llama_cpp.engine import Engine
 from ollama_export.proof import Proof, ProofFailed, verify
-from ollama_export.publish import Publication, publish, rollback
+from ollama_export.publish import Publication, publish
 from ollama_export.server.client import OllamaClient
+from ollama_export.server.transport import Refused
 from tests.ollama_server.server import OllamaServer
 from tests.ollama_server.tiny_gguf import make_tiny_gguf
 from tests.support.ollama_fixture import TestOllama
@@ -107,8 +109,10 @@ class Publisher:
         # The tiny model babbles: it is stopped by the first letters after its first character.
         stop = re.findall(r"(?<!^)[A-Za-z]+", known(self.gguf, proofs[0].prompt)[1])[0]
         parameters = {"stop": [stop], "num_ctx": 1024, "repeat_penalty": 1}
-        values = {"template": TEMPLATE, "system": system, "parameters": parameters, "answer_tokens": 48}
+        values: dict[str, Any] = {"template": TEMPLATE, "system": system, "parameters": parameters}
         values |= {"name": self.name, "gguf": self.gguf, "digest": self.digest, "proofs": tuple(proofs)}
+        # as if run records held every model there
+        values |= {"known": {model["digest"] for model in self.client.tags()}, "answer_tokens": 48}
         return Publication(**(values | changes))
 
     def publish(self, system: str, **changes: Any) -> Any:
@@ -122,10 +126,14 @@ class Publisher:
         rendered = self.client.rendered(self.name, CONVERSATIONS[0])
         return rendered == prompt(system, CONVERSATIONS[0])
 
+    def tags(self) -> set[str]:
+        """The tags of the name."""
+        names = (model["name"] for model in self.client.tags())
+        return {name.partition(":")[2] for name in names if name.startswith(f"{self.name}:")}
+
     def beside(self) -> set[str]:
         """The tags of the name, but for the date in them."""
-        names = {m["name"] for m in self.client.tags() if m["name"].startswith(f"{self.name}:")}
-        return {re.sub(r"\d{8}", "DATE", name.partition(":")[2]) for name in names}
+        return {re.sub(r"\d{8}", "DATE", tag) for tag in self.tags()}
 
 
 @pytest.fixture
@@ -155,10 +163,11 @@ def test_the_old_model_becomes_a_backup_and_a_roll_back_brings_it_again(publishe
     published = publisher.publish("new")
     assert published.backup and re.fullmatch(rf"{publisher.name}:backup-\d{{8}}-1", published.backup)
     assert (publisher.system(), publisher.system(published.backup)) == ("new", "old")
-    assert rollback(publisher.client, publisher.name) == published.backup
-    assert publisher.answers("old")
+    done = rollback(publisher.client, publisher.name)
+    assert done.backup.name == published.backup and publisher.answers("old")
+    assert done.kept and publisher.system(done.kept) == "new"
     error = raised(lambda: rollback(publisher.client, publisher.name))
-    assert error.key == "error.publish.no_backup"
+    assert error.key == "error.publish.no_older_backup"
 
 
 def test_without_any_backup_a_roll_back_is_an_error(publisher: Publisher) -> None:
@@ -183,6 +192,9 @@ def test_an_overwritten_model_goes_with_its_backup_once_the_new_one_stands(publi
     published = publisher.publish("3", keep_backups=0)
     assert published.backup is None
     assert (publisher.beside(), publisher.system()) == ({"latest"}, "3")
+    (told,) = published.findings
+    assert told.key == "note.publish.backups_deleted" and not told.fatal
+    assert told.values["names"].count(f"{publisher.name}:backup-") == 2
 
 
 def test_without_a_backup_the_old_model_goes_at_the_swap(faulty: Publisher, ollama_server: OllamaServer) -> None:
@@ -200,6 +212,68 @@ def test_after_a_roll_back_the_next_model_backs_up_what_was_rolled_back_to(publi
     rollback(publisher.client, publisher.name)
     published = publisher.publish("3")
     assert (publisher.system(), publisher.system(published.backup)) == ("3", "1")
+    assert len(publisher.beside()) == 2
+
+
+def test_each_roll_back_goes_one_older_and_never_forward_again(publisher: Publisher) -> None:
+    for system in "1234":
+        publisher.publish(system, keep_backups=9)
+    seen = []
+    while True:
+        try:
+            rollback(publisher.client, publisher.name)
+        except OllamaError as error:
+            assert error.key == "error.publish.no_older_backup"
+            break
+        seen.append(publisher.system())
+    assert seen == ["3", "2", "1"]
+    assert {publisher.system(f"{publisher.name}:{tag}") for tag in publisher.tags()} == set("1234")
+
+
+def test_what_stands_is_backed_up_before_a_roll_back_unless_it_is_a_backup(publisher: Publisher) -> None:
+    publisher.publish("1")
+    publisher.publish("2")
+    publisher.put("by hand")
+    by_hand = publisher.client.digest(publisher.name)
+    done = rollback(publisher.client, publisher.name)
+    assert isinstance(done, RolledBack) and done.kept and publisher.client.digest(done.kept) == by_hand
+    before = publisher.tags()
+    again = raised(lambda: rollback(publisher.client, publisher.name))
+    assert again.key == "error.publish.no_older_backup" and publisher.tags() == before
+
+
+def test_a_run_is_rolled_back_to_by_its_digest(publisher: Publisher) -> None:
+    digests = [publisher.publish(system, keep_backups=9).digest for system in "123"]
+    assert rollback(publisher.client, publisher.name, {digests[0]}).backup.digest == digests[0]
+    assert publisher.system() == "1"
+    error = raised(lambda: rollback(publisher.client, publisher.name, {"nobody's"}))
+    assert isinstance(error, OllamaError) and publisher.system() == "1"
+
+
+def test_a_backup_that_no_record_knows_stays_unless_none_is_to_stay(publisher: Publisher) -> None:
+    publisher.put("by hand")
+    for system in "12":
+        publisher.publish(system, known=set())
+    ours = {publisher.client.digest(publisher.name)}
+    publisher.publish("3", known=ours, keep_backups=0, backup=False)
+    kept = {publisher.system(f"{publisher.name}:{tag}") for tag in publisher.tags() if "backup" in tag}
+    assert kept == {"by hand", "1"}, "the one that stood was ours, and no backup was wanted"
+    told = publisher.publish("4", known=set(), backup=False, keep_backups=0).findings
+    assert [(finding.key, finding.fatal) for finding in told] == [("note.publish.backups_kept", False)]
+    kept = {publisher.system(f"{publisher.name}:{tag}") for tag in publisher.tags() if "backup" in tag}
+    assert kept == {"by hand", "1", "3"}, "what stood is kept where nobody could make it again"
+    publisher.publish("5", known=set(), keep_backups=0, forget_all=True)
+    assert publisher.beside() == {"latest"}
+
+
+def test_a_model_that_is_an_older_backup_already_becomes_the_newest(publisher: Publisher) -> None:
+    for system in "123":
+        publisher.publish(system, keep_backups=9)
+    rollback(publisher.client, publisher.name)
+    rollback(publisher.client, publisher.name)
+    assert publisher.system() == "1"
+    published = publisher.publish("4")
+    assert published.backup and publisher.system(published.backup) == "1"
     assert len(publisher.beside()) == 2
 
 
@@ -233,12 +307,75 @@ def test_a_name_in_other_case_is_the_same_model(publisher: Publisher) -> None:
     assert rollback(publisher.client, plain.upper()) and publisher.answers("old")
 
 
-def test_stagings_that_nobody_went_on_with_are_removed_and_other_tags_stay(publisher: Publisher) -> None:
+def test_stagings_of_ours_are_removed_and_other_tags_stay(publisher: Publisher) -> None:
     publisher.publish("1")
     for tag in ("staging-7", "staging-0a1b2c3d", "staging-mine", "backup-mine", "v1"):
         publisher.client.copy(publisher.name, f"{publisher.name}:{tag}")
-    publisher.publish("2")
-    assert publisher.beside() == {"latest", "backup-DATE-1", "staging-mine", "backup-mine", "v1"}
+    publisher.publish("2", stagings=(f"{publisher.name}:staging-7", f"{publisher.name}:staging-77"))
+    others = {"staging-0a1b2c3d", "staging-mine", "backup-mine", "v1"}
+    assert publisher.beside() == {"latest", "backup-DATE-1"} | others
+
+
+def test_two_programs_that_want_different_models_never_take_each_others_staging(publisher: Publisher) -> None:
+    one, two = publisher.publication("one"), publisher.publication("two")
+    assert one.staging != two.staging
+    journal = Journal(die_after="proven")
+    with pytest.raises(Killed):
+        publish(publisher.client, one, mark=journal.mark)
+    publish(publisher.client, two)
+    assert publisher.answers("two") and publisher.client.exists(one.staging)
+    # somebody else changes what we are about to put there
+    publisher.client.copy(publisher.name, one.staging)
+    again = publish(publisher.client, one, done=journal.done, mark=journal.mark)
+    assert publisher.answers("one") and publisher.system(again.backup) == "two"
+
+
+def test_what_another_program_publishes_meanwhile_is_backed_up_too(publisher: Publisher) -> None:
+    publisher.put("old")
+    journal = Journal(die_before="swapped", die_after="backed_up")
+    with pytest.raises(Killed):
+        publish(publisher.client, publisher.publication("new"), mark=journal.mark)
+    publisher.put("by somebody else")
+    journal.die_before = journal.die_after = ""
+    published = publish(publisher.client, publisher.publication("new"), done=journal.done, mark=journal.mark)
+    assert publisher.answers("new") and publisher.system(published.backup) == "by somebody else"
+
+
+def test_weights_that_vanish_between_the_upload_and_the_making_are_sent_again(
+    faulty: Publisher, ollama_server: OllamaServer, other_gguf: Path
+) -> None:
+    publication = replace(faulty.publication("new"), **weights(other_gguf))
+    blobs = ollama_server.models / "blobs"
+
+    class Unlucky(OllamaClient):
+        """Another process deletes the last model that used the weights, right before ours is made."""
+
+        deleted = 0
+
+        def create(self, name: str, **how: Any) -> None:
+            if not self.deleted:
+                self.deleted = 1
+                (blobs / f"sha256-{publication.digest}").unlink()
+            super().create(name, **how)
+
+    client = Unlucky(ollama_server.url)
+    publish(client, publication)
+    assert client.deleted and faulty.answers("new")
+
+
+def test_a_tag_that_ollama_does_not_delete_fails_nothing(faulty: Publisher, ollama_server: OllamaServer) -> None:
+    faulty.publish("1")
+
+    class Stubborn(OllamaClient):
+        """Since 0.40 a manifest that can't be read keeps Ollama from deleting anything."""
+
+        def delete(self, name: str, *, missing_ok: bool = False) -> bool:  # noqa: ARG002
+            message = f"cannot determine retained blobs for {name}"
+            raise Refused("error.ollama.refused", 500, host=self.host, call="DELETE /api/delete", message=message)
+
+    published = publish(Stubborn(ollama_server.url), faulty.publication("2"))
+    assert faulty.answers("2")
+    assert {finding.key for finding in published.findings} == {"note.publish.not_deleted"}
 
 
 def test_what_the_server_holds_is_not_uploaded_again(faulty: Publisher, ollama_server: OllamaServer) -> None:
@@ -380,7 +517,7 @@ class Journal:
             raise Killed
 
 
-STEPS = ["staged", "proven", "backed_up", "swapped", "cleaned"]
+STEPS = ["staging", "staged", "proven", "backed_up", "swapped", "cleaned"]
 
 
 @pytest.mark.parametrize("step", STEPS)
