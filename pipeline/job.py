@@ -70,7 +70,8 @@ def identity(request: Request) -> dict[str, Any]:
     """What makes two requests the same one: every flag but those of presentation, as plain JSON values."""
     values = {f.name: getattr(request, f.name) for f in fields(Request) if f.name not in _PRESENTATION}
     paths = {name: str(value.resolve()) for name, value in values.items() if isinstance(value, Path)}
-    return {name: value for name, value in {**values, **paths}.items() if value not in (None, False)}
+    # a 0 is given, though it equals False
+    return {name: value for name, value in {**values, **paths}.items() if value is not None and value is not False}
 
 
 def going_on(

@@ -10,9 +10,6 @@ from pathlib import Path
 import pytest
 
 from lora_trainer.engine.schedule import stable_steps
-from lora_trainer.plan import TrainPlan
-from pipeline.run.beginnings import find_beginning
-from pipeline.run.history import History
 from tests.support.preloaded import Preloaded
 from tests.support.program import Program
 
@@ -33,6 +30,8 @@ def test_two_epochs_and_one_and_a_half_more_are_three_and_a_half(program):
     told = program.run(*flags, "--continue_train", "--add_epochs", "1.5")
     began = program.newest.record["began_with"]
     assert began == {"run": 1, "step": stable_steps(18)}
+    record = program.newest.record
+    assert record["beginning"]["device"][:2] == [record["training"][name] for name in ("device", "dtype")]
     per_epoch, total = 9, 32
     assert total - began["step"] <= 1.75 * per_epoch + 1
     whole = program.run(*flags, "--ollama_name", "whole", "--epochs", "3.5")
@@ -54,22 +53,6 @@ def test_what_has_changed_is_named_and_training_starts_from_the_base_model(progr
     assert "lora_alpha, lora_rank, seed" in told["shown"]
     told = program.run("--no_register", "--continue_train", "--add_epochs", "1", "--from_scratch")
     assert "began_with" not in program.newest.record
-
-
-def test_what_has_changed_is_told_against_the_run_that_is_continued(tmp_path):
-    history = History(tmp_path)
-    beginnings = (
-        {"seed": 1, "lora_rank": 8},
-        {"seed": 1, "lora_rank": 4},
-        {"seed": 2, "lora_rank": 8, "qlora": "0.50"},
-    )
-    for parent, beginning in zip((None, 1, 1), beginnings, strict=True):
-        plan = TrainPlan().to_json()
-        run = history.begin("zzhua", plan=plan, request={}, beginning=beginning, parent=parent)
-        run.mark_done("train", 1, training={"steps": 8})
-    assert find_beginning(history, run, rows=16) == ["qlora", "seed"]
-    run.update(parent=None)
-    assert find_beginning(history, run, rows=16) == ["lora_rank", "qlora", "seed"]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="twenty starts take several minutes where there is no fork")
