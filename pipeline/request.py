@@ -29,7 +29,6 @@ CONTRADICTIONS = (
     ("resume", "restart"),
     ("add_epochs", "epochs"),
     ("from_scratch", "warm_start"),
-    ("force", "warm_start"),
     ("ladder", "epochs"),
     ("ladder", "add_epochs"),
     ("qlora", "no_qlora"),
@@ -46,6 +45,9 @@ CONTRADICTIONS = (
     ("dry_run", "register_only"),
 )
 """Pairs of flags of which at most one can be meant."""
+
+CONTINUING = ("continue_train", "strategy", "add_epochs", "warm_start")
+"""Flags that make sense for an existing model only."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,8 @@ class Request:
         if self.run is not None and not self.register_only:
             raise UsageError("error.flag.needs", flag="--run", other="--register_only")
         TrainPlan(**self.plan_numbers())
+        for epochs in self.rungs if self.ladder else ():
+            TrainPlan(epochs=epochs)
         self._check_exists_choice()
 
     def _given(self, name: str) -> bool:
@@ -129,9 +133,7 @@ class Request:
 
     def _check_exists_choice(self) -> None:
         wanted = [("--force", "overwrite")] if self.force else []
-        for name in ("continue_train", "strategy", "add_epochs"):
-            if self._given(name):
-                wanted.append((f"--{name}", "continue"))
+        wanted += [(f"--{name}", "continue") for name in CONTINUING if self._given(name)]
         if self.on_exists not in (None, "ask"):
             wanted.append((f"--on_exists {self.on_exists}", str(self.on_exists)))
         for (first, one), (second, other) in pairwise(wanted):
@@ -139,6 +141,9 @@ class Request:
                 raise UsageError("error.flag.contradiction", first=first, second=second)
         if self.add_epochs is not None and self.strategy not in (None, "incremental"):
             raise UsageError("error.flag.contradiction", first="--add_epochs", second=f"--strategy {self.strategy}")
+        for total in ("epochs", "ladder"):
+            if self.strategy == "incremental" and self._given(total):
+                raise UsageError("error.flag.total_epochs", flag=f"--{total}")
 
     def plan_numbers(self) -> dict[str, Any]:
         """The numbers of a TrainPlan that were given by flags; a ladder's epochs are its longest rung's."""
@@ -168,7 +173,7 @@ class Request:
     @property
     def wants_continuation(self) -> bool:
         """Whether flags were given that make sense for an existing model only (beyond `--on_exists continue`)."""
-        return self.continue_train or self.strategy is not None or self.add_epochs is not None
+        return any(self._given(name) for name in CONTINUING)
 
     @property
     def strategy_choice(self) -> str | None:
