@@ -1,0 +1,103 @@
+"""`--rollback`, `--verify`, `--history` and `--dry_run` by the real command line, with a model and its backup there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lora_trainer.plan import TrainPlan
+from ollama_export.server.client import OllamaClient
+from pipeline.run.history import History
+from tests.ollama_server.server import OllamaServer
+from tests.support.project import ROOT
+
+
+class Backed:
+    """A home and an Ollama in which `zzhua` was replaced: its backup is there, and the records of both runs."""
+
+    def __init__(self, folder: Path, server: OllamaServer, gguf: Path) -> None:
+        self.folder, self.server, self.client = folder, server, OllamaClient(server.url)
+        self.history = History(folder / "runs")
+        digest = hashlib.sha256(gguf.read_bytes()).hexdigest()
+        self.client.upload(gguf, digest)
+        for system in ("the first", "the second"):
+            if self.client.exists("zzhua"):
+                self.client.copy("zzhua", "zzhua:backup-20260101-1")
+            self.client.create("zzhua", files={"m.gguf": digest}, system=system)
+            base = {"source": "Qwen/Qwen2.5-0.5B-Instruct"}
+            plan = TrainPlan().to_json()
+            run = self.history.begin("zzhua", plan=plan, strategy=None, request={}, base=base, warm_start=None)
+            run.mark_done("train", 1, training={"losses": [[1, 2.5]], "val_losses": []})
+            run.mark_done("publish", 1)
+            run.update(status="done")
+        server.requests.clear()
+
+    @property
+    def tags(self) -> dict[str, str]:
+        return {model["name"]: model["digest"] for model in self.client.tags()}
+
+    def run(self, *flags: str, **environment: str) -> dict[str, Any]:
+        """What the program tells with --json; its exit code is in it too."""
+        home = {"TRAIN_TO_OLLAMA_HOME": str(self.history.home), "OLLAMA_HOST": self.server.url}
+        done = subprocess.run(
+            [sys.executable, str(ROOT / "train_to_ollama.py"), "--ollama_name", "zzhua", "--json", *flags],
+            cwd=self.folder,
+            env={**os.environ, **home, "TRAIN_TO_OLLAMA_LANG": "en", **environment},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
+        )
+        told: dict[str, Any] = json.loads(done.stdout)
+        assert told["exit_code"] == done.returncode
+        return told
+
+
+@pytest.fixture
+def backed(tmp_path: Path, ollama_server: OllamaServer, tiny_gguf: Path) -> Backed:
+    return Backed(tmp_path, ollama_server, tiny_gguf)
+
+
+@pytest.mark.parametrize("flag", ["--rollback", "--verify", "--register_only"])
+def test_a_dry_run_of_what_looks_or_goes_back_is_refused_and_asks_ollama_nothing(backed: Backed, flag: str) -> None:
+    before = {path: path.read_bytes() for path in backed.folder.rglob("run.json")}
+    for flags in (["--dry_run", flag], [flag, "--dry-run"]):
+        told = backed.run(*flags)
+        assert (told["exit_code"], told["error"]["key"]) == (2, "error.flag.contradiction")
+        assert "--dry_run" in told["error"]["message"] and flag in told["error"]["message"]
+    assert backed.server.requests == []
+    assert {path: path.read_bytes() for path in backed.folder.rglob("run.json")} == before
+
+
+def test_rollback_swaps_and_history_shows_it(backed: Backed) -> None:
+    before = backed.tags
+    told = backed.run("--rollback")
+    assert (told["exit_code"], told["backup"]) == (0, "zzhua:backup-20260101-1")
+    assert backed.tags == dict.fromkeys(before, before["zzhua:backup-20260101-1"])
+    shown = backed.run("--history")
+    assert [(run["run"], run["loss"]) for run in shown["runs"]] == [(1, 2.5), (2, 2.5)]
+    assert ["rolled_back" in run.record for run in backed.history.runs("zzhua")] == [False, True]
+    again = backed.run("--rollback")
+    assert (again["exit_code"], again["error"]["key"]) == (5, "error.publish.no_backup")
+
+
+def test_a_dry_run_of_a_training_starts_no_ollama_and_leaves_no_trace(backed: Backed) -> None:
+    backed.server.stop()
+    program = backed.folder / "bin" / "ollama"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\ntouch "{backed.folder}/started"\nexit 1\n', encoding="utf-8")
+    program.chmod(0o755)
+    row = {"messages": [{"role": "user", "content": "在吗"}, {"role": "assistant", "content": "在"}]}
+    (backed.folder / "data").mkdir()
+    (backed.folder / "data" / "train.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
+    files = sorted(backed.folder.rglob("*"))
+    told = backed.run("--dry_run", "--add_epochs", "1.5", PATH=f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+    assert (told["exit_code"], told["status"], told["plan"]["epochs"]) == (0, "dry_run", 3.5)
+    assert sorted(backed.folder.rglob("*")) == files
