@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
 from pathlib import Path
 
 import pytest
 
 from lora_trainer.engine.schedule import stable_steps
+from tests.support.chance import chance
 from tests.support.preloaded import Preloaded
 from tests.support.program import Program
 
@@ -58,17 +58,15 @@ def test_what_has_changed_is_named_and_training_starts_from_the_base_model(progr
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="twenty starts take several minutes where there is no fork")
 @pytest.mark.timeout(1800)  # twenty-two runs
 def test_twenty_kills_at_random_steps_and_going_on_are_as_if_there_had_been_none(program):
-    seed = random.SystemRandom().randrange(1 << 32)
-    print(f"seed {seed}")  # noqa: T201 - shown where the test fails
-    chance = random.Random(seed)
+    dice = chance()
     flags = ("--no_register", "--lora_dropout", "0.1", "--epochs", "4.5")
     whole = adapter(program.run(*flags, "--ollama_name", "whole"))
     total, seconds = 40, program.history.newest("whole").record["training"]["seconds"]
 
     with Preloaded(program) as preloaded:
-        for step in sorted(chance.sample(range(1, total - 2), 20)):
+        for step in sorted(dice.sample(range(1, total - 2), 20)):
             # Any moment of two steps, in a checkpoint's writing too.
-            watcher = f"kill {step} {chance.random() * 2 * seconds / total}"
+            watcher = f"kill {step} {dice.random() * 2 * seconds / total}"
             assert preloaded.run(watcher, *flags) == -signal.SIGKILL, program.output()
             assert not program.newest.has_done("train")
     told = program.run(*flags)
