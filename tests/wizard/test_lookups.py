@@ -18,6 +18,8 @@ from pipeline.run.history import History
 from tests.ollama_server.server import OllamaServer
 from tests.support.project import ROOT
 
+PLAN = TrainPlan(epochs=3.0, learning_rate=1e-4, lora_rank=16)
+
 
 class Backed:
     """A home and an Ollama in which `zzhua` was replaced: its backup is there, and the records of both runs."""
@@ -31,12 +33,15 @@ class Backed:
             if self.client.exists("zzhua"):
                 self.client.copy("zzhua", "zzhua:backup-20260101-1")
             self.client.create("zzhua", files={"m.gguf": digest}, system=system)
-            base = {"source": "Qwen/Qwen2.5-0.5B-Instruct"}
-            plan = TrainPlan().to_json()
-            run = self.history.begin("zzhua", plan=plan, strategy=None, request={}, base=base, warm_start=None)
+            base = {"source": "./recorded"}
+            values = {"plan": PLAN.to_json(), "base": base, "strategy": None, "request": {}, "warm_start": None}
+            run = self.history.begin("zzhua", **values)
             run.mark_done("train", 1, training={"losses": [[1, 2.5]], "val_losses": []})
             run.mark_done("publish", 1)
             run.update(status="done")
+        row = {"messages": [{"role": "user", "content": "在吗"}, {"role": "assistant", "content": "在"}]}
+        (folder / "data").mkdir()
+        (folder / "data" / "train.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
         server.requests.clear()
 
     @property
@@ -94,10 +99,49 @@ def test_a_dry_run_of_a_training_starts_no_ollama_and_leaves_no_trace(backed: Ba
     program.parent.mkdir()
     program.write_text(f'#!/bin/sh\ntouch "{backed.folder}/started"\nexit 1\n', encoding="utf-8")
     program.chmod(0o755)
-    row = {"messages": [{"role": "user", "content": "在吗"}, {"role": "assistant", "content": "在"}]}
-    (backed.folder / "data").mkdir()
-    (backed.folder / "data" / "train.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
     files = sorted(backed.folder.rglob("*"))
     told = backed.run("--dry_run", "--add_epochs", "1.5", PATH=f"{program.parent}{os.pathsep}{os.environ['PATH']}")
-    assert (told["exit_code"], told["status"], told["plan"]["epochs"]) == (0, "dry_run", 3.5)
+    assert (told["exit_code"], told["status"], told["plan"]["epochs"]) == (0, "dry_run", 4.5)
     assert sorted(backed.folder.rglob("*")) == files
+
+
+@pytest.mark.parametrize(
+    ("flags", "numbers", "source"),
+    [
+        (["--continue_train", "--add_epochs", "1.5"], (4.5, 1e-4, 16), "record"),
+        (
+            ["--on_exists", "continue", "--lora_dropout", "0.1", "--strategy", "custom", "--yes"],
+            (3.0, 1e-4, 16),
+            "strategy",
+        ),
+        (["--force"], (2.0, 2e-4, 8), "default"),
+        (["--on_exists", "overwrite"], (2.0, 2e-4, 8), "default"),
+    ],
+    ids=str,
+)
+def test_a_continuation_keeps_the_recorded_numbers_and_an_overwriting_does_not(
+    backed: Backed, flags: list[str], numbers: tuple[float, float, int], source: str
+) -> None:
+    told = backed.run("--dry_run", *flags)
+    plan = told["plan"]
+    assert (plan["epochs"], plan["learning_rate"], plan["lora_rank"]) == numbers
+    assert (plan["sources"]["learning_rate"], told["base_model"]) == (source, "./recorded")
+    assert backed.run("--dry_run", *flags, "--base_model", "another")["base_model"] == "another"
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--strategy", "incremental", "--epochs", "4"], "--add_epochs"),
+        (["--strategy", "incremental", "--ladder", "2,3"], "--add_epochs"),
+        (["--warm_start", "--from_scratch"], "--from_scratch"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_what_can_not_be_meant_ends_with_two_and_the_flag_that_is(
+    backed: Backed, flags: list[str], words: str, language: str
+) -> None:
+    told = backed.run("--continue_train", *flags, "--lang", language)
+    assert told["exit_code"] == 2 and words in told["error"]["message"]
+    assert backed.server.requests == [] and len(backed.history.runs("zzhua")) == 2

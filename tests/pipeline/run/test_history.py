@@ -73,6 +73,13 @@ def test_a_half_written_record_is_passed_over_and_never_made(runs):
     assert begin(runs).number == 3
 
 
+def test_a_write_that_fails_half_way_leaves_the_old_record(runs):
+    run = begin(runs, loss=1.5)
+    with pytest.raises(TypeError):
+        run.update(loss=2.5, unspeakable=object())
+    assert runs.newest("zzhua").record["loss"] == 1.5
+
+
 def _keep_writing(folder):
     run = history.Run(Path(folder), {"number": 1, "stages": {}, "padding": "x" * 20000})
     count = 0
