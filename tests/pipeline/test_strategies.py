@@ -209,3 +209,4 @@ def test_a_schedule_that_cannot_be_gone_on_with_is_noted(scheduler: str, told: i
 def test_few_dialogues_and_a_bold_rate_are_noted() -> None:
     keys = [note.key for note in warnings(TrainPlan(learning_rate=2e-3), None, 19)]
     assert keys == ["note.bold_rate", "note.few_dialogues"]
+    assert warnings(TrainPlan(learning_rate=5e-4), None, 20) == []

@@ -264,6 +264,13 @@ def test_in_a_training_the_first_signal_asks_and_the_second_aborts(number: signa
             signal.signal(number, handler)
 
 
+def test_with_json_nothing_is_asked_at_a_terminal_either(tmp_path: Path) -> None:
+    environment = {"TRAIN_TO_OLLAMA_HOME": str(tmp_path), "OLLAMA_HOST": "127.0.0.1:9"}
+    with Terminal(["train_to_ollama.py", "--json"], environment=environment) as terminal:
+        assert terminal.finish() == 2
+        assert "error.decision_needed" in terminal.everything and "给模型起个名字" not in terminal.everything
+
+
 @pytest.mark.parametrize("how", ["key", "signal"])
 def test_the_program_that_asks_is_cancelled_by_a_key_or_a_signal(how: str, tmp_path: Path) -> None:
     environment = {"TRAIN_TO_OLLAMA_HOME": str(tmp_path), "OLLAMA_HOST": "127.0.0.1:9"}

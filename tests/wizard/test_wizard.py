@@ -152,6 +152,28 @@ def test_escape_goes_one_question_back_and_from_the_first_one_to_the_menu() -> N
         assert result(terminal).split()[3] == "augment"
 
 
+def test_escape_goes_back_one_question_and_no_further() -> None:
+    with talk(CONTINUE) as terminal:
+        terminal.wait_for("选择继续训练的策略").send("4", ENTER)
+        terminal.wait_for("总共训练几轮").send(CLEAR, "3", ENTER)
+        terminal.wait_for("学习率？").send("2", ENTER)
+        terminal.wait_for("LoRA 的秩？").send(ESCAPE)
+        terminal.wait_for("学习率？").send("1", ENTER)
+        terminal.wait_for("LoRA 的秩？").send("1", ENTER)
+        terminal.wait_for("就这样").send(ENTER)
+        assert result(terminal) == "zzhua continue recorded custom 3.0 1e-05 4"
+
+
+def test_escape_from_own_numbers_returns_to_the_presets() -> None:
+    with talk(CONTINUE) as terminal:
+        terminal.wait_for("选择继续训练的策略").send("2", ENTER)
+        terminal.wait_for("3) 自己设定").send("3", ENTER)
+        terminal.wait_for("学习率？").send(ESCAPE)
+        terminal.wait_for("2) 快速").send("2", ENTER)
+        terminal.wait_for("就这样").send(ENTER)
+        assert result(terminal) == "zzhua continue recorded retune 2.0 0.0003 8"
+
+
 def test_the_review_can_be_gone_back_from_even_when_flags_decided_everything() -> None:
     with talk(f"{CONTINUE} --strategy retune --epochs 4") as terminal:
         terminal.wait_for("就这样").send("2", ENTER)
@@ -365,6 +387,12 @@ def test_yes_takes_the_suggested_numbers(name: str, epochs: float) -> None:
     )
     assert decision.plan.epochs == epochs
     assert decision.plan.sources["epochs"] == "strategy"
+
+
+def test_yes_alone_decides_nothing_about_an_existing_model() -> None:
+    with pytest.raises(DecisionNeeded) as needed:
+        flow.decide_existing(Request(yes=True), "zzhua", EXISTING)
+    assert needed.value.values["flag"] == "--on_exists"
 
 
 def test_yes_confirms_many_epochs() -> None:

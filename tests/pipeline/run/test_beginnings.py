@@ -165,10 +165,21 @@ def test_other_processes_or_threads_of_a_cpu_are_not_gone_on_with(
     assert find_beginning(history, begun(history, record_of()), ROWS) == [told]
 
 
-@pytest.mark.parametrize("place", [("cuda", "float32"), ("cpu", "bfloat16")], ids=" ".join)
-def test_another_device_or_precision_is_not_gone_on_with(history: History, place: tuple[str, str]) -> None:
-    trained(history, record_of(), 14)
-    run = begun(history, record_of(), beginning_of(record_of(), VERSIONS, *place))
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        (("cpu", "float32"), ("cuda", "float32")),
+        (("cpu", "float32"), ("cpu", "bfloat16")),
+        (("cuda", "float32"), ("mps", "float32")),
+        (("cuda", "bfloat16"), ("cuda", "float16")),
+    ],
+    ids=lambda place: " ".join(place),
+)
+def test_another_device_or_precision_is_not_gone_on_with(
+    history: History, before: tuple[str, str], now: tuple[str, str]
+) -> None:
+    trained(history, record_of(), 14, begun=beginning_of(record_of(), VERSIONS, *before))
+    run = begun(history, record_of(), beginning_of(record_of(), VERSIONS, *now))
     assert find_beginning(history, run, ROWS) == ["device"]
 
 
