@@ -33,7 +33,6 @@ CONTRADICTIONS = (
     ("resume", "restart"),
     ("add_epochs", "epochs"),
     ("from_scratch", "warm_start"),
-    ("force", "warm_start"),
     ("ladder", "epochs"),
     ("ladder", "add_epochs"),
     ("qlora", "no_qlora"),
@@ -55,11 +54,15 @@ CONTRADICTIONS = (
 )
 """Pairs of flags of which at most one can be meant."""
 
+CONTINUING = ("continue_train", "strategy", "add_epochs", "warm_start")
+"""Flags that make sense for an existing model only."""
+
 
 def training_flags(values: Mapping[str, Any]) -> dict[str, Any]:
     """Of flags by name, those that were given and change what is learnt, but for where data and base model lie."""
     names = [flag.name for flag in FLAGS if flag.nature == "trains" and flag.name not in PLACES]
-    return {name: values[name] for name in names if values.get(name) not in (None, False)}
+    # a 0 is given, though it equals False
+    return {name: values[name] for name in names if values.get(name) is not None and values[name] is not False}
 
 
 @dataclass(frozen=True)
@@ -139,6 +142,8 @@ class Request:
         if self.register_only and (trained := self.trained_otherwise()):
             raise UsageError("error.flag.contradiction", first="--register_only", second=f"--{trained[0]}")
         TrainPlan(**self.plan_numbers())
+        for epochs in self.rungs if self.ladder else ():
+            TrainPlan(epochs=epochs)
         self._check_exists_choice()
 
     def _given(self, name: str) -> bool:
@@ -147,9 +152,7 @@ class Request:
 
     def _check_exists_choice(self) -> None:
         wanted = [("--force", "overwrite")] if self.force else []
-        for name in ("continue_train", "strategy", "add_epochs"):
-            if self._given(name):
-                wanted.append((f"--{name}", "continue"))
+        wanted += [(f"--{name}", "continue") for name in CONTINUING if self._given(name)]
         if self.on_exists not in (None, "ask"):
             wanted.append((f"--on_exists {self.on_exists}", str(self.on_exists)))
         for (first, one), (second, other) in pairwise(wanted):
@@ -157,6 +160,9 @@ class Request:
                 raise UsageError("error.flag.contradiction", first=first, second=second)
         if self.add_epochs is not None and self.strategy not in (None, "incremental"):
             raise UsageError("error.flag.contradiction", first="--add_epochs", second=f"--strategy {self.strategy}")
+        for total in ("epochs", "ladder"):
+            if self.strategy == "incremental" and self._given(total):
+                raise UsageError("error.flag.total_epochs", flag=f"--{total}")
 
     def trained_otherwise(self) -> list[str]:
         """The flags given that ask for another training; where data and base model lie is no such matter."""
@@ -190,7 +196,7 @@ class Request:
     @property
     def wants_continuation(self) -> bool:
         """Whether flags were given that make sense for an existing model only (beyond `--on_exists continue`)."""
-        return self.continue_train or self.strategy is not None or self.add_epochs is not None
+        return any(self._given(name) for name in CONTINUING)
 
     @property
     def strategy_choice(self) -> str | None:

@@ -112,7 +112,7 @@ def _train(request: Request, name: str, history: History, screen: Screen, stop: 
         return {"status": "dry_run", "name": name, "base_model": base, "plan": decision.plan.to_json()}
     return _work(
         Job(
-            request=request,
+            request=decision.request,
             name=name,
             plan=decision.plan,
             dataset=data,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import shutil
 import subprocess
 import sys
 import time
@@ -41,6 +42,23 @@ def test_runs_are_numbered_for_each_name_and_found_again(runs):
     assert runs.runs("nobody") == [] and runs.newest("nobody") is None
 
 
+def test_no_number_is_given_twice_where_a_runs_folder_was_deleted(runs):
+    for _ in range(3):
+        last = begin(runs)
+    shutil.rmtree(runs.runs("zzhua")[0].folder)
+    assert begin(runs).number == 4
+    assert [run.number for run in runs.runs("zzhua")] == [2, 3, 4]
+    (last.folder.parent / "notes of mine").mkdir()
+    assert begin(runs).number == 5
+
+
+def test_the_tenth_run_comes_after_the_ninth(runs):
+    for _ in range(10):
+        begin(runs)
+    assert [run.number for run in runs.runs("zzhua")] == list(range(1, 11)) and runs.newest("zzhua").number == 10
+    assert begin(runs).number == 11
+
+
 def test_the_journal_keeps_what_a_stage_brought(runs):
     run = begin(runs)
     run.mark_done("train", 12.345, training={"steps": 3})
@@ -58,6 +76,13 @@ def test_a_half_written_record_is_passed_over_and_never_made(runs):
     (broken.folder / "run.json").write_text('{"half', encoding="utf-8")
     assert [found.number for found in runs.runs("zzhua")] == [1]
     assert begin(runs).number == 3
+
+
+def test_a_write_that_fails_half_way_leaves_the_old_record(runs):
+    run = begin(runs, loss=1.5)
+    with pytest.raises(TypeError):
+        run.update(loss=2.5, unspeakable=object())
+    assert runs.newest("zzhua").record["loss"] == 1.5
 
 
 def _keep_writing(folder):
