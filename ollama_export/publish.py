@@ -83,7 +83,8 @@ def publish(
     """Publish, or go on where an earlier call with the same publication was cut off.
 
     `done` is the journal: the steps (staged, proven, backed_up, swapped, cleaned) that `mark` was called with, and
-    their facts. Raises ProofFailed when the staged model proves wrong (it is deleted), UserErrors of the client.
+    their facts. Raises ProofFailed when the staged model proves wrong (it is deleted), UsageError for an illegal name,
+    OllamaError("error.publish.not_swapped") where another model has the name after the swap, UserErrors of the client.
     """
     done = done or {}
     name = _parsed(publication.name)
@@ -113,7 +114,7 @@ def publish(
 def rollback(client: OllamaClient, name: str) -> str:
     """Put the newest backup that is another model than the present one back under the name, and return its own name.
 
-    The backup stays. Raises OllamaError("error.publish.no_backup").
+    The backup stays. Raises OllamaError("error.publish.no_backup"), UsageError for an illegal name.
     """
     current = client.digest(name)
     for digest, tag in _beside(client, _parsed(name), _BACKUP):

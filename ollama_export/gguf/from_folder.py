@@ -37,7 +37,7 @@ PRE_TOKENIZERS: dict[str, list[tuple[Any, ...]]] = {
 
 
 class FileRows:
-    """A weight in a safetensors file, its delta added."""
+    """A weight in a safetensors file, its delta added; raises ConversionError where that has another shape."""
 
     def __init__(self, local: Any, delta: LoraDelta | None) -> None:
         self._local = local

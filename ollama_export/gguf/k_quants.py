@@ -18,13 +18,15 @@ from ollama_export.gguf.from_gguf import StoredRows, copied
 from ollama_export.gguf.rounding import encoded_pieces
 from ollama_export.gguf.stream import GgufFile, GgufStream, Progress, unheard
 
+# enum ggml_type of ggml.h
 Q4_0, Q5_0, Q5_1, Q3_K, Q4_K, Q5_K, Q6_K = 2, 6, 7, 11, 12, 13, 14
-# file type: general.file_type, type of most matrices
+# file type: general.file_type (enum llama_ftype of llama.h), type of most matrices
 QUANTIZED_TYPES = {
     "q4_0": (2, Q4_0), "q5_0": (8, Q5_0), "q3_K_M": (12, Q3_K), "q4_K_S": (14, Q4_K), "q4_K_M": (15, Q4_K),
     "q5_K_S": (16, Q5_K), "q5_K_M": (17, Q5_K), "q6_K": (18, Q6_K),
 }  # fmt: skip
 FALLBACK = {Q3_K: Q4_0, Q4_K: Q5_0, Q5_K: Q5_1, Q6_K: Q8_0}
+"""For rows that are no whole number of 256 weights (tensor_type_fallback)."""
 KEPT = ("altup", "laurel", "per_layer_model_proj")
 """Matrices that llama.cpp never quantises, in 16 bits in its converter's files; others of that kind are in float32."""
 
