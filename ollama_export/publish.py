@@ -102,7 +102,8 @@ def publish(
 
     `done` is the journal: the steps (staging, staged, proven, backed_up, swapped, cleaned) that `mark` was called with,
     and their facts; that of another publication counts for nothing. Raises ProofFailed when the staged model proves
-    wrong (it is deleted), UserErrors of the client.
+    wrong (it is deleted), UsageError for an illegal name, OllamaError where another program takes the name or the
+    staging tag away again, UserErrors of the client.
     """
     wanted = publication.wanted
     journal = dict(done or {})
@@ -207,9 +208,10 @@ def _swap(
             raise OllamaError("error.publish.staging_changed", name=name, staging=staging)
         if client.digest(name) == current:
             client.copy(staging, name)
-    if client.digest(name) != staged:
-        raise OllamaError("error.publish.not_swapped", name=name, staging=staging)
-    return backup
+            if client.digest(name) == staged:
+                return backup
+            break
+    raise OllamaError("error.publish.not_swapped", name=name, staging=staging)
 
 
 def _clean(client: OllamaClient, publication: Publication) -> tuple[Finding, ...]:

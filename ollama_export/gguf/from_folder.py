@@ -29,7 +29,7 @@ FLOATS = ("F32", "F16", "BF16")
 
 
 class FileRows:
-    """A weight in a safetensors file, its delta added."""
+    """A weight in a safetensors file, its delta added; raises ConversionError where that has another shape."""
 
     def __init__(self, local: Any, delta: LoraDelta | None) -> None:
         self._local = local

@@ -31,7 +31,10 @@ SECONDS_BETWEEN_LINES = 0.1
 
 
 def convert(arguments: dict[str, Any], report: Any) -> GgufFile:
-    """Base model + adapter -> GGUF, in one pass over the weights."""
+    """Base model + adapter -> GGUF, in one pass over the weights.
+
+    Raises ConversionError, ResourceError where the disk is full, and whatever the converter does.
+    """
     base, out, file_type = Path(arguments["base"]), Path(arguments["out"]), arguments["file_type"]
     # imports and vocabularies make many objects that stay: nothing is gained by looking for garbage among them
     gc.disable()

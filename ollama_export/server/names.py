@@ -91,7 +91,8 @@ def propose_name(name: str) -> str:
 def folder_name(name: str) -> str:
     """The name of the folder that keeps this model's runs: one per model, on every file system.
 
-    Lower case, as Ollama doesn't tell names by case; `/` and `:` become `+` and `@`, which no name contains.
+    Lower case, as Ollama doesn't tell names by case; `/` and `:` become `+` and `@`, which no name contains. Raises
+    UsageError as `check_name` does.
     """
     folder = check_name(name).lower().replace("/", "+").replace(":", "@")
     # Windows drops a dot at the end and reserves its device names.

@@ -6,7 +6,6 @@ import tempfile
 import uuid
 from pathlib import Path
 
-from lora_trainer.errors import ConversionError
 from lora_trainer.events import Listener, Note
 from ollama_export.template import gguf_chat_template, ollama_template
 from pipeline.checks.checklist import Prepared, Skip, checking
@@ -80,7 +79,5 @@ def _rehearse_in_ollama(job: Job, prepared: Prepared, gguf: Path, digest: str, l
     finally:
         client.delete(name, missing_ok=True)
     for finding in findings:
-        if finding.fatal:
-            raise ConversionError(finding.key, **finding.values)
         if finding.key.startswith("note."):
             listener(Note(finding.key, finding.values))

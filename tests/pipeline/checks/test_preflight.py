@@ -118,5 +118,6 @@ def test_a_tokenizer_that_llama_cpp_cuts_otherwise_is_refused(tmp_path):
     tokenizer = json.loads((base / "tokenizer.json").read_text(encoding="utf-8"))
     tokenizer["normalizer"] = {"type": "Replace", "pattern": {"String": "嗯"}, "content": "哦"}
     (base / "tokenizer.json").write_text(json.dumps(tokenizer, ensure_ascii=False), encoding="utf-8")
-    with pytest.raises(ConversionError):
+    with pytest.raises(ConversionError) as refused:
         checked(job(tmp_path, base))
+    assert refused.value.key == "error.export.pre_tokenizer"
