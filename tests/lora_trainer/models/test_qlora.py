@@ -14,14 +14,14 @@ from lora_trainer.engine.hardware import Hardware
 from lora_trainer.engine.memory import training_memory_needed
 from lora_trainer.engine.schedule import stable_steps
 from lora_trainer.errors import ResourceError, UsageError
-from lora_trainer.events import Event, Note
+from lora_trainer.events import Event, Note, ignore
 from lora_trainer.models.load import load_model
 from lora_trainer.models.quantization import check_four_bits
 from lora_trainer.models.source import BaseModel, resolve_base_model
 from lora_trainer.plan import TrainPlan
 from lora_trainer.train import train, trainable_model
 from ollama_export.server.client import OllamaClient
-from pipeline.checks import preflight
+from pipeline.checks import preflight, resources
 from tests.pipeline.checks.test_preflight import job
 from tests.support.adapters import merge_with_peft
 from tests.support.exports import export, tensors
@@ -162,7 +162,7 @@ def test_a_gguf_base_is_refused_before_any_training(tmp_path, tiny_gguf):
 def test_weights_that_are_to_be_split_among_devices_are_refused(parts, monkeypatch):
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
     with pytest.raises(UsageError, match=r"qlora\.sharded"):
-        check_four_bits(parts[0], CPU)
+        resources.check_four_bits(parts[0], ignore)
 
 
 @pytest.mark.parametrize(
@@ -184,9 +184,9 @@ def test_a_bitsandbytes_that_is_too_old_or_does_not_work_is_told_early(tmp_path,
     assert "pip install -U bitsandbytes" in told["error"]["message"]
 
 
-def test_a_device_that_four_bits_do_not_work_on_is_told_with_the_reason(parts):
+def test_a_device_that_four_bits_do_not_work_on_is_told_with_the_reason():
     with pytest.raises(UsageError) as refused:
-        check_four_bits(parts[0], replace(CPU, device="mps"))
+        check_four_bits("a/base", "folder", device="mps", device_name="test", dtype="float32", sharded=False)
     assert refused.value.key == "error.qlora.fails" and refused.value.values["reason"]
 
 
