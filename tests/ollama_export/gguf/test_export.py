@@ -214,7 +214,7 @@ def test_stopping_half_way_leaves_no_file(qwen: Path, tmp_path: Path) -> None:
 EXPORT = """
 import sys
 from pathlib import Path
-from ollama_export.gguf import export_gguf
+from ollama_export.gguf.export import export_gguf
 options = {"file_type": "f32", "chat_template": None, "add_bos": False, "eos_token": "<|im_end|>"}
 def report(done, total):
     print(done, flush=True)
@@ -250,9 +250,10 @@ def test_the_worker_ends_when_the_export_is_killed(qwen: Path, tmp_path: Path) -
     command = [sys.executable, "-c", EXPORT, str(qwen), str(tmp_path / "out.gguf"), "wait"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as running:
         assert running.stdout is not None
-        running.stdout.readline()
+        assert running.stdout.readline()
         workers = psutil.Process(running.pid).children(recursive=True)
         running.kill()
+    assert workers
     assert not psutil.wait_procs(workers, timeout=300)[1]
     assert not (tmp_path / "out.gguf.part").exists()
 
