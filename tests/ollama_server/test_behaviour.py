@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -17,8 +18,10 @@ import requests
 from tests.ollama_server.gguf_file import read_gguf, write_like_quantize
 from tests.ollama_server.server import OllamaServer
 from tests.ollama_server.tiny_gguf import CHATML, make_tiny_gguf
+from tests.support.exports import export
 from tests.support.ollama_fixture import TestOllama
 from tests.support.project import ROOT
+from tests.support.tiny import make_speaker
 
 GO = "{{ range .Messages }}<|im_start|>{{ .Role }}\n{{ .Content }}<|im_end|>\n{{ end }}<|im_start|>assistant\n"
 HELLO = [{"role": "user", "content": "hello"}]
@@ -164,6 +167,23 @@ def test_options_are_honoured(ollama: TestOllama, talk: Talk, tiny_gguf: Path) -
     assert (stopped["done_reason"], stopped["message"]["content"]) == ("stop", words.partition(words[5:9])[0])
     again = [talk.chat(name, options={"temperature": 1, "seed": seed})["message"]["content"] for seed in (1, 1, 2)]
     assert again[0] == again[1] != again[2]
+
+
+@pytest.mark.parametrize("jinja", [False, True])
+def test_an_answer_that_is_no_utf8_is_broken_off_and_one_that_ends_inside_a_character_is_not(
+    local: Talk, tmp_path: Path, jinja: bool
+) -> None:
+    letters = json.loads((make_speaker(tmp_path / "any") / "tokenizer.json").read_text("utf-8"))["model"]["vocab"]
+    # as byte-level tokenizers spell the first byte of a character, and one in the middle
+    answers = {}
+    for name, byte in (("begun", "å"), ("broken", "¯")):
+        base = make_speaker(tmp_path / name, says=[letters[letter] for letter in ("a", "b", byte)])
+        gguf = export(base, tmp_path / f"{name}.gguf", file_type="f16", chat_template=CHATML).path
+        local.create(name, gguf, **({} if jinja else {"template": GO}))
+        answers[name] = local.chat(name, options={"num_predict": 3})
+    assert [answer["message"]["content"] for answer in answers.values()] == ["ab", "ab"]
+    assert (answers["begun"]["done_reason"], answers["begun"]["eval_count"]) == ("length", 3)
+    assert answers["broken"].keys() == {"model", "created_at", "message", "done"} and not answers["broken"]["done"]
 
 
 def test_old_turns_are_dropped_where_the_context_is_too_small(ollama: TestOllama, talk: Talk, tiny_gguf: Path) -> None:
