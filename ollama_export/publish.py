@@ -138,10 +138,11 @@ def _stage(
     wanted = hashlib.sha256(json.dumps(content).encode()).hexdigest()
     if facts and facts["wanted"] == wanted and facts["digest"] == client.digest(staging):
         return {"digest": facts["digest"], "gguf": facts["gguf"]}
-    client.upload(p.gguf, p.digest, lambda sent, total: report("upload", sent, total))
-    client.create(
+    client.create_from_file(
         staging,
-        files={"model.gguf": p.digest},
+        p.gguf,
+        p.digest,
+        progress=lambda sent, total: report("upload", sent, total),
         template=p.template,
         system=p.system,
         parameters=p.parameters,

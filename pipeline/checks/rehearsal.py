@@ -67,10 +67,10 @@ def _rehearse_in_ollama(job: Job, prepared: Prepared, gguf: Path, digest: str, l
     assert client is not None
     name = f"train-to-ollama-rehearsal:{uuid.uuid4().hex[:12]}"
     try:
-        client.upload(gguf, digest)
-        client.create(
+        client.create_from_file(
             name,
-            files={gguf.name: digest},
+            gguf,
+            digest,
             template=ollama_template(prepared.chat_format),
             system=prepared.dataset.system,
             parameters={"stop": [prepared.chat_format.end_of_turn]},
