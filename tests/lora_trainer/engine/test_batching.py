@@ -72,12 +72,12 @@ def test_every_sequence_is_in_one_micro_batch_within_the_budget(step: list[Encod
 def test_a_split_changes_nothing_but_rounding(
     models: dict[str, Any], family: str, step: list[EncodedSequence], budget: int
 ) -> None:
-    import torch
 
     whole, whole_gradient = gradients(models[family], micro_batches(step, 10**6, pad_id=0))
     split, split_gradient = gradients(models[family], micro_batches(step, budget, pad_id=0))
+    # float32, summed up in another order
     assert split == pytest.approx(whole, rel=1e-5)
-    assert torch.allclose(split_gradient, whole_gradient, rtol=1e-3, atol=1e-4 * float(whole_gradient.abs().max()))
+    assert (split_gradient - whole_gradient).norm() <= 2e-5 * whole_gradient.norm()
 
 
 @pytest.mark.parametrize("family", ["qwen2", "gemma2", "gemma3", "phi3"])
@@ -92,6 +92,7 @@ def test_the_loss_is_that_of_transformers(models: dict[str, Any], family: str) -
         labels = ids.clone()
         labels[:, : len(sequence.prompt_ids)] = -100
         theirs += models[family](input_ids=ids, labels=labels).loss.item() * len(sequence.completion_ids)
+    # float32, summed up in another order
     assert ours == pytest.approx(theirs, rel=1e-5)
 
 

@@ -87,6 +87,7 @@ def test_a_card_without_bfloat16_learns_the_same_and_goes_on_exactly(
     plan = replace(PLAN, epochs=1.5)
     full = train(*parts, plan, tmp_path / "full", hardware=CPU)
     whole = train(*parts, plan, tmp_path / "whole", hardware=float16)
+    # float16 keeps three digits
     assert [loss for _, loss in whole.losses] == pytest.approx([loss for _, loss in full.losses], rel=1e-2)
     events: list[Event] = []
     first = train(
@@ -162,6 +163,7 @@ def test_memory_that_runs_out_in_an_evaluation_halves_the_budget_and_changes_no_
     # the first evaluation comes before the first step
     assert next(e for e in events if isinstance(e, Note)).key == "note.token_budget_halved"
     for ours, theirs in ((split.losses, whole.losses), (split.val_losses, whole.val_losses)):
+        # smaller batches sum up in another order, and AdamW's first steps make much of small gradients
         assert [loss for _, loss in ours] == pytest.approx([loss for _, loss in theirs], rel=1e-4)
 
 

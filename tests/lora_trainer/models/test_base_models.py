@@ -215,6 +215,7 @@ def test_a_gguf_is_read_as_the_folder_it_was_made_of(family: str, tmp_path: Path
     ids = torch.arange(5, 95).unsqueeze(0)
     with torch.no_grad():
         logits = [load_model(one, "cpu", "float32")(ids).logits for one in (base, gguf)]
+    # the weights are the same; what is computed of the GGUF's own numbers (rotation, epsilon) may be rounded otherwise
     assert (logits[0] - logits[1]).abs().max() < 1e-5
     tokenizers = [load_tokenizer(one) for one in (base, gguf)]
     assert tokenizers[0](TEXTS).input_ids == tokenizers[1](TEXTS).input_ids
