@@ -171,19 +171,20 @@ def test_options_are_honoured(ollama: TestOllama, talk: Talk, tiny_gguf: Path) -
 
 @pytest.mark.parametrize("jinja", [False, True])
 def test_an_answer_that_is_no_utf8_is_broken_off_and_one_that_ends_inside_a_character_is_not(
-    local: Talk, tmp_path: Path, jinja: bool
+    ollama: TestOllama, talk: Talk, tmp_path: Path, jinja: bool
 ) -> None:
     letters = json.loads((make_speaker(tmp_path / "any") / "tokenizer.json").read_text("utf-8"))["model"]["vocab"]
     # as byte-level tokenizers spell the first byte of a character, and one in the middle
-    answers = {}
-    for name, byte in (("begun", "å"), ("broken", "¯")):
-        base = make_speaker(tmp_path / name, says=[letters[letter] for letter in ("a", "b", byte)])
-        gguf = export(base, tmp_path / f"{name}.gguf", file_type="f16", chat_template=CHATML).path
-        local.create(name, gguf, **({} if jinja else {"template": GO}))
-        answers[name] = local.chat(name, options={"num_predict": 3})
-    assert [answer["message"]["content"] for answer in answers.values()] == ["ab", "ab"]
-    assert (answers["begun"]["done_reason"], answers["begun"]["eval_count"]) == ("length", 3)
-    assert answers["broken"].keys() == {"model", "created_at", "message", "done"} and not answers["broken"]["done"]
+    answers = []
+    for number, byte in enumerate(("å", "¯")):
+        base = make_speaker(tmp_path / f"{number}", says=[letters[letter] for letter in ("a", "b", byte)])
+        gguf = export(base, tmp_path / f"{number}.gguf", file_type="f16", chat_template=CHATML).path
+        talk.create(ollama.name(f"m{number}"), gguf, **({} if jinja else {"template": GO}))
+        answers.append(talk.chat(ollama.name(f"m{number}"), options={"num_predict": 3}))
+    begun, broken = answers
+    assert begun["message"]["content"] == broken["message"]["content"] == "ab"
+    assert (begun["done_reason"], begun["eval_count"]) == ("length", 3)
+    assert broken.keys() == {"model", "created_at", "message", "done"} and not broken["done"]
 
 
 def test_old_turns_are_dropped_where_the_context_is_too_small(ollama: TestOllama, talk: Talk, tiny_gguf: Path) -> None:
