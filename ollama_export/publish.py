@@ -132,26 +132,19 @@ def _stage(
     p, staging = publication, publication.staging
     if facts and facts["digest"] == client.digest(staging):
         return {"digest": facts["digest"], "gguf": facts["gguf"]}
-    for attempt in range(_ATTEMPTS):
-        client.upload(p.gguf, p.digest, lambda sent, total: report("upload", sent, total))
-        try:
-            client.create(
-                staging,
-                files={"model.gguf": p.digest},
-                template=p.template,
-                system=p.system,
-                parameters=p.parameters,
-                license=p.license,
-                messages=p.messages,
-                quantize=p.quantize,
-                status=lambda _, made, total: report("create", made, total),
-            )
-        except Refused:
-            # somebody else has deleted the last other model of these weights, and the weights with it
-            if attempt + 1 == _ATTEMPTS or client.has_blob(p.digest):
-                raise
-        else:
-            break
+    client.create_from_file(
+        staging,
+        p.gguf,
+        p.digest,
+        progress=lambda sent, total: report("upload", sent, total),
+        template=p.template,
+        system=p.system,
+        parameters=p.parameters,
+        license=p.license,
+        messages=p.messages,
+        quantize=p.quantize,
+        status=lambda _, made, total: report("create", made, total),
+    )
     staged = {"digest": client.digest(staging), "gguf": client.stored_gguf(staging)}
     mark("staged", **staged)
     return staged

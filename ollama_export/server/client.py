@@ -155,6 +155,30 @@ class OllamaClient:
         if last != "success":
             raise OllamaError("error.ollama.unfinished", host=self.host, last=last)
 
+    def create_from_file(
+        self,
+        name: str,
+        path: Path,
+        digest: str,
+        *,
+        progress: Callable[[int, int], None] | None = None,
+        **how: Any,
+    ) -> None:
+        """Upload a GGUF of sha256 `digest` (hex) and create a model of it; arguments and errors are those of both.
+
+        The file may be gone when it is to be used: it goes with the last model that has it, which another process may
+        delete in between. Then it is uploaded anew, twice at most.
+        """
+        for tries_left in (2, 1, 0):
+            self.upload(path, digest, progress)
+            try:
+                self.create(name, files={"model.gguf": digest}, **how)
+            except Refused as refused:
+                if not tries_left or _digest(digest).replace(":", "-") not in refused.values["message"]:
+                    raise
+            else:
+                return
+
     def copy(self, source: str, destination: str) -> None:
         """Give a model a second name; what had that name is overwritten.
 

@@ -25,7 +25,7 @@ from ollama_export.server.transport import Refused
 from tests.ollama_server.server import OllamaServer
 from tests.ollama_server.tiny_gguf import make_tiny_gguf
 from tests.support.ollama_fixture import TestOllama
-from tests.support.tiny import make_tiny
+from tests.support.tiny import make_speaker
 
 TEMPLATE = (
     '{{ if .System }}{{ "<|im_start|>system\\n" }}{{ .System }}{{ "<|im_end|>\\n" }}{{ end }}{{ range .Messages }}'
@@ -68,7 +68,7 @@ def other_gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def exported(folder: Path, seed: int) -> Path:
-    model = make_tiny(folder / "model", "qwen2", seed=seed)
+    model = make_speaker(folder / "model", seed=seed)
     how: dict[str, Any] = {"file_type": "f16", "chat_template": None, "add_bos": False, "eos_token": "<|im_end|>"}
     return export_gguf(model, "folder", None, folder / f"tiny {seed}.gguf", **how).path
 

@@ -75,9 +75,10 @@ def test_twenty_kills_at_random_steps_and_going_on_are_as_if_there_had_been_none
     assert program.newest.number == 1
 
 
-def test_each_rung_of_a_ladder_is_the_run_of_that_length_and_the_best_is_published(program, ollama_server):
-    told = program.run("--no_register", "--ladder", "3,2,4", "--ollama_name", "ladder")
-    runs = program.history.runs("ladder")
+def test_each_rung_of_a_ladder_is_the_run_of_that_length_and_the_best_is_published(program, ollama):
+    name = ollama.name("ladder")
+    told = program.run("--no_register", "--ladder", "3,2,4", "--ollama_name", name)
+    runs = program.history.runs(name)
     assert [run.plan.epochs for run in runs] == [2.0, 3.0, 4.0]
     assert [run.record["status"] for run in runs] == ["done"] * 3
     computed = sum(run.record["training"]["steps"] - run.record.get("began_with", {"step": 0})["step"] for run in runs)
@@ -88,8 +89,8 @@ def test_each_rung_of_a_ladder_is_the_run_of_that_length_and_the_best_is_publish
         alone = program.run("--no_register", "--epochs", str(run.plan.epochs), "--ollama_name", f"alone{run.number}")
         assert adapter(alone) == (run.folder / "adapter" / "adapter_model.safetensors").read_bytes()
     other = next(run for run in runs if run.number != best.number)
-    program.environment["OLLAMA_HOST"] = ollama_server.url
-    asked = program.run("--register_only", "--run", str(other.number), "--ollama_name", "ladder")
+    program.environment["OLLAMA_HOST"] = ollama.url
+    asked = program.run("--register_only", "--run", str(other.number), "--ollama_name", name)
     assert asked["run"] == other.number and asked["gguf"]["digest"] != told["gguf"]["digest"]
 
 
@@ -116,7 +117,8 @@ def test_a_warm_start_begins_with_the_last_adapter_and_so_does_what_is_added_to_
     warm = program.run("--no_register", "--continue_train", "--warm_start", "--add_epochs", "0.5")
     record = program.newest.record
     assert record["warm_start"] == 2 and "began_with" not in record and warm["plan"]["epochs"] == 0.5
-    assert record["training"]["val_losses"][0][1] == pytest.approx(cold_loss) and cold_loss < base_loss
+    # the same weights and rows in another process
+    assert record["training"]["val_losses"][0][1] == pytest.approx(cold_loss, rel=1e-5) and cold_loss < base_loss
     assert "adapter of run 2" in warm["shown"] and "base model." not in warm["shown"]
     # Epochs that are added to it are added to it.
     more = program.run("--no_register", "--continue_train", "--add_epochs", "1.5")

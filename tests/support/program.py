@@ -13,7 +13,7 @@ from typing import Any
 
 from pipeline.run.history import History, Run
 from tests.support.project import ROOT
-from tests.support.tiny import make_tiny
+from tests.support.tiny import make_speaker
 
 # Nobody listens on the discard port.
 NO_OLLAMA = "127.0.0.1:9"
@@ -26,7 +26,7 @@ class Program:
         self.folder = folder
         self.history = History(folder / "运行 runs")
         self.data = folder / "数据 data"
-        self.base = make_tiny(folder / "基座 base")
+        self.base = make_speaker(folder / "基座 base")
         self.environment = {
             **{name: value for name, value in os.environ.items() if name not in ("OLLAMA_HOST", "TEST_OLLAMA_HOST")},
             "TRAIN_TO_OLLAMA_HOME": str(self.history.home),

@@ -48,7 +48,8 @@ def gradients(model: Any, loss_of: Any, batches: Any, weight: float = 1.0) -> tu
 def assert_equal(model: Any, sequences: list[EncodedSequence], budget: int = 1 << 20) -> None:
     padded = gradients(model, negative_log_likelihood, micro_batches(sequences, 1 << 20, 0))
     tree = gradients(model, tree_negative_log_likelihood, tree_batches(sequences, budget))
-    assert tree[0] == pytest.approx(padded[0], rel=1e-6)
+    # float32, summed up in another order: some 2e-7 of the loss and 1e-6 of the gradient
+    assert tree[0] == pytest.approx(padded[0], rel=1e-5)
     assert (tree[1] - padded[1]).norm() <= 2e-5 * padded[1].norm()
 
 
