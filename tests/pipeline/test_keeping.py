@@ -15,7 +15,7 @@ from tests.ollama_server.server import OllamaServer
 from tests.support.program import NO_OLLAMA, Program
 from tests.support.project import ROOT
 
-SHORT = ("--batch_size", "8", "--lora_rank", "2")
+SHORT = ("--batch_size", "4", "--lora_rank", "2")
 
 
 @pytest.fixture
