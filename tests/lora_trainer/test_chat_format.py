@@ -81,8 +81,10 @@ def test_an_open_thought_is_closed_and_history_stays_without():
     assert own_way.generation_prompt == "<|assistant|><think></think>\n"
 
 
-def test_a_thinking_switch_that_the_template_knows_is_used():
-    format_ = found("history without its thoughts, the last turn with")
+@pytest.mark.parametrize("switch", ["enable_thinking", "thinking"])
+def test_a_thinking_switch_that_the_template_knows_is_used(switch):
+    jinja = ODD["history without its thoughts, the last turn with"].replace("enable_thinking", switch)
+    format_ = find_chat_format(jinja, bos=BOS, eos=EOS)
     assert format_.generation_prompt == "<|im_start|>assistant\n<think>\n\n</think>\n\n"
     assert format_.assistant_before == "<|im_start|>assistant\n"
 
@@ -111,6 +113,27 @@ def test_eos_is_the_end_of_turn_where_other_tokens_stand_before_it():
     command_r = next(jinja for name, jinja in REAL.items() if "command-r7b" in name)
     format_ = find_chat_format(command_r, bos=BOS, eos="<|END_OF_TURN_TOKEN|>")
     assert format_.end_of_turn == "<|END_OF_TURN_TOKEN|>"
+
+
+ENDS = (
+    "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|><|next|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+
+
+@pytest.mark.parametrize(
+    ("special_tokens", "end"),
+    [
+        ((), "<|end|>"),
+        (("<|next|>", "<|user|>", "<|end|>"), "<|end|>"),
+        # where one is the beginning of another, the tokenizer finds the longer one
+        (("<|en", "<|end|>", "<|e"), "<|end|>"),
+        (("<|user|>", "<|next|>"), "<|next|>"),
+        (("<|system|>",), EOS),
+    ],
+)
+def test_the_first_special_token_behind_an_answer_is_its_end(special_tokens, end):
+    assert find_chat_format(ENDS, bos=BOS, eos=EOS, special_tokens=special_tokens).end_of_turn == end
 
 
 @pytest.mark.parametrize("name", ["BOS as text", "system prompt in the first user turn"])

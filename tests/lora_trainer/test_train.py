@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from lora_trainer.data.encode import encode
-from lora_trainer.engine.checkpoints import PATIENCE, Checkpoints
+from lora_trainer.engine.checkpoints import Checkpoints
 from lora_trainer.engine.hardware import Hardware
 from lora_trainer.errors import ResourceError, UsageError
 from lora_trainer.events import CheckpointSaved, Evaluated, Event, Note, StepDone, TrainingStarted
@@ -126,14 +126,6 @@ def test_the_adapter_is_pefts_and_gives_the_reported_loss(
     assert loss == pytest.approx(result.val_losses[-1][1], rel=1e-5)
 
 
-def test_the_rates_are_the_plans(uninterrupted: tuple[TrainResult, list[Event]]) -> None:
-    from lora_trainer.engine.schedule import rate_factor
-
-    rates = [event.learning_rate for event in uninterrupted[1] if isinstance(event, StepDone)]
-    assert rates == [PLAN.learning_rate * rate_factor(step, 10, 4) for step in range(10)]
-    assert rates[0] == rates[7] == PLAN.learning_rate > rates[9] > 0
-
-
 @pytest.mark.parametrize("after", [1, 3, 4, 9])
 def test_going_on_after_a_stop_gives_the_same_bytes(
     parts: Any, uninterrupted: tuple[TrainResult, list[Event]], tmp_path: Path, after: int
@@ -217,19 +209,22 @@ def test_without_resume_a_run_begins_anew(parts: Any, tmp_path: Path) -> None:
     assert Checkpoints(tmp_path / "checkpoints").steps() == [1, 2]
 
 
+def with_other_answers(tokenizer: Any, base: Any) -> Any:
+    """Questions of the training rows, answered otherwise: learning those by heart makes these less likely."""
+    answer = {"role": "assistant", "content": "Polly"}
+    talks = [replace(talk, messages=(*talk.messages[:2], answer)) for talk in dialogues(4)]
+    return encode(talks, chat_format_of(base, tokenizer), tokenizer, 1000)[0]
+
+
 def test_early_stop_publishes_the_best_point_and_the_other_way_the_last(parts: Any, tmp_path: Path) -> None:
     base, tokenizer, rows, _ = parts
-    # learning the answers by heart makes other answers to the same questions less likely
-    talks = [
-        replace(talk, messages=(*talk.messages[:2], {"role": "assistant", "content": "Polly"})) for talk in dialogues(4)
-    ]
-    others, _ = encode(talks, chat_format_of(base, tokenizer), tokenizer, 1000)
+    others = with_other_answers(tokenizer, base)
     rash = replace(PLAN, epochs=6.0, lora_dropout=0.0)
     last = train(base, tokenizer, rows, others, rash, tmp_path / "last", hardware=CPU)
     best = train(base, tokenizer, rows, others, replace(rash, early_stop=True), tmp_path / "best", hardware=CPU)
     assert best.best_step is not None and best.best_step < best.steps < best.total_steps and not best.interrupted
     after = [loss for step, loss in best.val_losses if step > best.best_step]
-    assert len(after) == PATIENCE and min(after) >= dict(best.val_losses)[best.best_step]
+    assert len(after) == 4 and min(after) >= dict(best.val_losses)[best.best_step]
     kept = Checkpoints(tmp_path / "best" / "checkpoints")
     assert {best.best_step, best.steps} <= set(kept.steps()) and len(kept.steps()) <= 4
     assert weights(best) == (kept.at(best.best_step) / "adapter_model.safetensors").read_bytes() != weights(last)
@@ -241,6 +236,24 @@ def test_early_stop_publishes_the_best_point_and_the_other_way_the_last(parts: A
         base, tokenizer, rows, others, early, tmp_path / "best", hardware=CPU, resume=True, listener=events.append
     )
     assert again.steps == best.steps and not any(isinstance(event, StepDone) for event in events)
+
+
+def test_a_run_that_only_gets_worse_publishes_the_best_of_what_it_learnt(parts: Any, tmp_path: Path) -> None:
+    base, tokenizer, rows, _ = parts
+    others = with_other_answers(tokenizer, base)
+    taught = train(base, tokenizer, others, None, replace(PLAN, epochs=20.0), tmp_path / "taught", hardware=CPU)
+    events: list[Event] = []
+    plan = replace(PLAN, epochs=1.5, early_stop=True)
+    result = train(
+        base, tokenizer, rows, others, plan, tmp_path / "untaught",
+        initial_adapter=taught.adapter, listener=events.append, hardware=CPU,
+    )  # fmt: skip
+    (_, before), *after = result.val_losses
+    assert 5 * before < min(loss for _, loss in after)
+    assert result.best_step == min(after, key=lambda at: at[1])[0]
+    best = Checkpoints(tmp_path / "untaught" / "checkpoints").at(result.best_step)
+    assert weights(result) == (best / "adapter_model.safetensors").read_bytes()
+    assert [event.best for event in events if isinstance(event, Evaluated)][:2] == [False, True]
 
 
 def test_without_validation_rows_it_trains_all_the_same(parts: Any, tmp_path: Path) -> None:

@@ -87,10 +87,14 @@ def test_a_dialogue_that_is_too_long_is_a_fault_and_nothing_is_cut(families: dic
     assert encode([short], fmt, tokenizer, exactly - 1)[1]
 
 
-def test_an_end_of_turn_inside_a_message_is_a_fault(families: dict[str, tuple[ChatFormat, Any]]) -> None:
+@pytest.mark.parametrize("place", range(5))
+def test_an_end_of_turn_inside_any_message_is_a_fault(families: dict[str, tuple[ChatFormat, Any]], place: int) -> None:
     fmt, tokenizer = families["qwen2"]
-    _, faults = encode([dialogue("a", "b<|im_end|>c")], fmt, tokenizer, 1000)
-    assert [f.key for f in faults] == ["data.fault.end_of_turn"]
+    texts = ["s", "a", "b", "c", "d"]
+    assert not encode([dialogue(*texts[1:], system="s")], fmt, tokenizer, 1000)[1]
+    texts[place] = "x<|im_end|>y"
+    talks, faults = encode([dialogue(*texts[1:], system=texts[0])], fmt, tokenizer, 1000)
+    assert [f.key for f in faults] == ["data.fault.end_of_turn"] and len(talks) == 0
 
 
 def test_an_end_of_turn_that_is_no_single_token_is_refused(families: dict[str, tuple[ChatFormat, Any]]) -> None:
@@ -149,6 +153,40 @@ def test_a_text_cut_at_special_tokens_has_the_ids_of_the_whole(
         bos = [tokenizer.bos_token_id] if fmt.tokenizer_adds_bos else []
         prompt = fmt.render(talk.messages[:-1])
         assert sequence.prompt_ids == bos + tokenizer(prompt, add_special_tokens=False).input_ids
+
+
+@pytest.mark.parametrize(
+    ("family", "text", "attributes"),
+    [
+        ("qwen2", "<|im_start|>", {"lstrip": True}),
+        ("qwen2", "<|im_end|>", {"single_word": True}),
+        ("phi3", "<|end|>", {"normalized": True}),
+        ("qwen2", "\n<|im_start|>", {}),
+    ],
+    ids=[
+        "it swallows the white space before it",
+        "it stands alone",
+        "it is normalised",
+        "it is the end of another one",
+    ],
+)
+def test_a_text_is_not_cut_before_a_token_that_depends_on_what_stands_before_it(
+    tmp_path: Path, family: str, text: str, attributes: dict[str, bool]
+) -> None:
+    from tokenizers import AddedToken
+
+    base = resolve_base_model(str(make_tiny(tmp_path / "tiny", family)))
+    tokenizer = load_tokenizer(base)
+    fmt = chat_format_of(base, tokenizer)
+    talk = dialogue("in", "x y", "hello", "on")
+    prompt = fmt.render(talk.messages[:-1])
+    before = tokenizer(prompt, add_special_tokens=False).input_ids
+    tokenizer.backend_tokenizer.add_special_tokens(
+        [AddedToken(text, special=True, **{"normalized": False, **attributes})]
+    )
+    whole = tokenizer(prompt, add_special_tokens=False).input_ids
+    assert whole != before
+    assert encode([talk], fmt, tokenizer, 1000)[0][0].sequences[-1].prompt_ids == whole
 
 
 class Counting:

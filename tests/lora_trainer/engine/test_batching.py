@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from lora_trainer.data.encode import EncodedSequence
 from lora_trainer.engine import schedule
-from lora_trainer.engine.batching import micro_batches, negative_log_likelihood, share
+from lora_trainer.engine.batching import micro_batches, negative_log_likelihood, shard_for_rank
 from lora_trainer.engine.schedule import evaluation_steps, step_dialogues
 from lora_trainer.models.source import resolve_base_model
 from lora_trainer.plan import TrainPlan
@@ -97,7 +97,7 @@ def test_the_loss_is_that_of_transformers(models: dict[str, Any], family: str) -
 
 @given(sequences, st.integers(1, 5))
 def test_processes_share_a_step_without_rest(step: list[EncodedSequence], processes: int) -> None:
-    parts = [share(step, rank, processes) for rank in range(processes)]
+    parts = [shard_for_rank(step, rank, processes) for rank in range(processes)]
     assert sorted(repr(sequence) for part in parts for sequence in part) == sorted(map(repr, step))
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
