@@ -225,7 +225,10 @@ class StepTrainer(CheckpointingTrainer):
     # validation
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
-        """The loss over the validation dialogues, told and written down; nothing where there are none."""
+        """The loss over the validation dialogues, told and written down; nothing where there are none.
+
+        Raises ResourceError where memory doesn't hold one sequence.
+        """
         self.control.should_evaluate = False
         return evaluate(self, self._nll_of)
 
