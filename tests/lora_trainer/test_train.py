@@ -7,6 +7,7 @@ import os
 import random
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -67,8 +68,8 @@ def test_it_learns_and_tells_how_it_goes(uninterrupted: tuple[TrainResult, list[
     assert result.val_losses[-1][1] < result.val_losses[0][1] - 1
     assert result.best_step == min(result.val_losses[1:], key=lambda at: at[1])[0]
     assert not result.interrupted and result.steps == result.total_steps == 10
-    saved = {event.step for event in events if isinstance(event, CheckpointSaved)}
-    assert saved >= {event.step for event in evaluated if event.step}
+    # where it is evaluated, and before the last eighth, from where a longer run can go on
+    assert [event.step for event in events if isinstance(event, CheckpointSaved)] == [2, 4, 6, 8, 9, 10]
 
 
 def test_the_validation_loss_at_the_start_is_the_base_models(
@@ -228,8 +229,10 @@ def test_early_stop_publishes_the_best_point_and_the_other_way_the_last(parts: A
     kept = Checkpoints(tmp_path / "best" / "checkpoints")
     assert {best.best_step, best.steps} <= set(kept.steps()) and len(kept.steps()) <= 4
     assert weights(best) == (kept.at(best.best_step) / "adapter_model.safetensors").read_bytes() != weights(last)
-    end = Checkpoints(tmp_path / "last" / "checkpoints").at(last.total_steps)
-    assert weights(last) == (end / "adapter_model.safetensors").read_bytes()
+    other = Checkpoints(tmp_path / "last" / "checkpoints")
+    assert weights(last) == (other.at(24) / "adapter_model.safetensors").read_bytes()
+    # from before the last eighth a longer run can go on
+    assert other.steps() == sorted({last.best_step, 21, 22, 24})
     events: list[Event] = []
     early = replace(rash, early_stop=True)
     again = train(
@@ -270,6 +273,14 @@ def test_another_seed_is_another_run_and_the_same_seed_the_same(parts: Any, tmp_
     runs = [train(*parts, plan, tmp_path / str(i), hardware=CPU) for i, plan in enumerate([short, short])]
     assert weights(runs[0]) == weights(runs[1])
     assert weights(train(*parts, replace(short, seed=1), tmp_path / "other", hardware=CPU)) != weights(runs[0])
+
+
+def test_an_adapter_has_the_plans_rank_and_alpha(parts: Any, tmp_path: Path) -> None:
+    for alpha, written in ((6.0, 6), (2.5, 2.5), (0.0, 8)):
+        plan = replace(PLAN, epochs=0.25, lora_rank=4, lora_alpha=alpha)
+        result = train(*parts, plan, tmp_path / str(alpha), hardware=CPU)
+        config = json.loads((result.adapter / "adapter_config.json").read_text(encoding="utf-8"))
+        assert (config["r"], config["lora_alpha"]) == (4, written) and type(config["lora_alpha"]) is type(written)
 
 
 def test_nothing_is_printed(parts: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -327,9 +338,30 @@ def test_memory_that_does_not_hold_one_sequence_is_told(parts: Any, tmp_path: Pa
 
 
 def test_little_memory_recomputes_activations_to_the_same_losses(parts: Any, tmp_path: Path) -> None:
+    import torch
+
     short = replace(PLAN, lora_dropout=0.0, epochs=0.5)
-    usual = train(*parts, short, tmp_path / "usual", hardware=CPU)
-    little = train(*parts, short, tmp_path / "little", hardware=replace(CPU, memory_free=1 << 20))
+    passes: Counter[str] = Counter()
+
+    def count(module: Any, _: Any) -> None:
+        if torch.is_grad_enabled():
+            passes[type(module).__name__] += 1
+
+    def begin(event: Event) -> None:
+        if isinstance(event, TrainingStarted):
+            passes.clear()
+
+    def run(name: str, hardware: Hardware) -> tuple[TrainResult, float]:
+        handle = torch.nn.modules.module.register_module_forward_pre_hook(count)
+        try:
+            result = train(*parts, short, tmp_path / name, listener=begin, hardware=hardware)
+        finally:
+            handle.remove()
+        return result, passes["Qwen2MLP"] / passes["Embedding"]
+
+    # of each batch that is read, two layers are computed once or twice
+    (usual, once), (little, twice) = run("usual", CPU), run("little", replace(CPU, memory_free=1 << 20))
+    assert (once, twice) == (2, 4)
     assert [loss for _, loss in little.losses] == pytest.approx([loss for _, loss in usual.losses], rel=1e-5)
 
 

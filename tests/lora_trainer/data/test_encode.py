@@ -47,11 +47,10 @@ def test_every_answer_is_a_sequence_behind_its_prompt_as_served(
     encoded, faults = encode([talk], fmt, tokenizer, 1000)
     assert not faults and len(encoded) == 1
     first, second = encoded[0].sequences
-    bos = [tokenizer.bos_token_id] if fmt.tokenizer_adds_bos else []
     for sequence, upto in ((first, 2), (second, 4)):
-        prompt = fmt.render(talk.messages[:upto])
-        assert sequence.prompt_ids == bos + tokenizer(prompt, add_special_tokens=False).input_ids
-        assert sequence.prompt_ids.count(tokenizer.bos_token_id) == len(bos)
+        # with what the tokenizer itself puts before a prompt, as a server has it do
+        assert sequence.prompt_ids == tokenizer(fmt.render(talk.messages[:upto])).input_ids
+        assert sequence.prompt_ids.count(tokenizer.bos_token_id) == (family in ("llama", "gemma2", "gemma3", "mistral"))
         assert tokenizer.decode(sequence.completion_ids[-1:]) == fmt.end_of_turn
         assert tokenizer.decode(sequence.completion_ids[:-1]).strip() == talk.messages[upto]["content"]
     assert len(second) > len(first)
@@ -71,6 +70,22 @@ def test_an_answer_reads_as_the_model_would_write_it(families: dict[str, tuple[C
     written = tokenizer.decode(sequence.prompt_ids + sequence.completion_ids, clean_up_tokenization_spaces=False)
     ends = {"phi3": "<|assistant|> Yes, I am.<|end|>"}
     assert written.endswith(ends.get(family, fmt.generation_prompt + "Yes, I am." + fmt.end_of_turn))
+
+
+def test_an_answer_has_no_space_before_it_that_only_the_beginning_of_a_text_has(tmp_path: Path) -> None:
+    from tokenizers import pre_tokenizers
+
+    base = resolve_base_model(str(make_tiny(tmp_path / "tiny", "phi3")))
+    tokenizer = load_tokenizer(base)
+    fmt = chat_format_of(base, tokenizer)
+    # as Llama 2's and Mistral's first tokenizers do
+    tokenizer.backend_tokenizer.normalizer = None
+    tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
+    talk = dialogue("a", "Yes, I am.", system=None)
+    sequence = encode([talk], fmt, tokenizer, 1000)[0][0].sequences[0]
+    whole = tokenizer(fmt.render(talk.messages[:1]) + "Yes, I am." + fmt.end_of_turn).input_ids
+    assert sequence.prompt_ids + sequence.completion_ids == whole
+    assert sequence.completion_ids[:-1] != tokenizer("Yes, I am.").input_ids
 
 
 def test_a_dialogue_that_is_too_long_is_a_fault_and_nothing_is_cut(families: dict[str, tuple[ChatFormat, Any]]) -> None:

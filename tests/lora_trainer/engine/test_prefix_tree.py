@@ -48,7 +48,8 @@ def gradients(model: Any, loss_of: Any, batches: Any, weight: float = 1.0) -> tu
 def assert_equal(model: Any, sequences: list[EncodedSequence], budget: int = 1 << 20) -> None:
     padded = gradients(model, negative_log_likelihood, micro_batches(sequences, 1 << 20, 0))
     tree = gradients(model, tree_negative_log_likelihood, tree_batches(sequences, budget))
-    assert tree[0] == pytest.approx(padded[0], rel=1e-6)
+    # float32 rounds the one by 2e-7 and the other by 2e-6; a hundredth of another branch's token would make more
+    assert tree[0] == pytest.approx(padded[0], rel=5e-6)
     assert (tree[1] - padded[1]).norm() <= 2e-5 * padded[1].norm()
 
 
