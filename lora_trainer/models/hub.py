@@ -68,7 +68,10 @@ def _told(error: Exception, repo: str, endpoint: str) -> UserError:
 
 
 def download_from_modelscope(repo: str) -> Path:
-    """The folder of a ModelScope model, through the optional `modelscope` package."""
+    """The folder of a ModelScope model, through the optional `modelscope` package.
+
+    Raises BaseModelError where that isn't installed, or fails for whatever reason.
+    """
     try:
         from modelscope import snapshot_download  # type: ignore[import-not-found, unused-ignore]
     except ImportError as error:

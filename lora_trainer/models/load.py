@@ -16,7 +16,11 @@ from lora_trainer.models.source import BaseModel
 
 
 def load_config(base: BaseModel) -> Any:
-    """transformers' configuration of the base model; the caller's own to change."""
+    """transformers' configuration of the base model; the caller's own to change.
+
+    Raises OSError where its file is gone or is no JSON, ValueError where transformers doesn't know the kind of model;
+    huggingface_hub's StrictDataclassError where a value is of the wrong type.
+    """
     return copy.deepcopy(_config(base))
 
 
@@ -51,6 +55,7 @@ def load_tokenizer(base: BaseModel) -> Any:
     """The base model's tokenizer, cutting text as llama.cpp will when the model is served.
 
     llama.cpp doesn't normalise text before it cuts it, so the NFC step that Qwen's tokenizer has is left out.
+    Raises BaseModelError where transformers can't read it, or a GGUF's can't be built exactly.
     """
     silence_libraries()
     if base.kind == "gguf":
@@ -74,6 +79,8 @@ def load_model(base: BaseModel, device: str, dtype: str, *, four_bits: bool = Fa
     """The base model's weights on `device` ("cpu", "cuda:0", …) as `dtype` ("float32", "bfloat16", …).
 
     `four_bits`: those of the linear layers but the output layer as NF4, computing in `dtype`; not of a GGUF.
+    Raises what `load_config` raises, OSError where a file of weights is gone, safetensors' SafetensorError where one is
+    cut short, RuntimeError where weights don't fit the configuration or memory runs out.
     """
     import torch
     from transformers import AutoModelForCausalLM, GgufConfig, modeling_gguf_pytorch_utils

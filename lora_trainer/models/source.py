@@ -41,7 +41,8 @@ def resolve_base_model(
     """Find (or download) and check a base model.
 
     `source`: a hub id, `modelscope:ID`, a folder, a GGUF file or `ollama:NAME` (whose file `ollama_blob` finds).
-    Raises BaseModelError with the next step to take for every way in which that fails.
+    Raises BaseModelError with the next step to take for every way in which that fails, ResourceError where the disk is
+    full.
     """
     from lora_trainer.models import hub
 

@@ -20,7 +20,10 @@ _TOKENIZER_FILES = ("tokenizer*", "vocab*", "merges.txt", "*.jinja", "special_to
 
 
 def make_tiny_model(base: BaseModel, folder: Path) -> BaseModel | None:
-    """Write one (some 20 MB, most of it the embedding) into `folder`; None where this architecture has none."""
+    """Write one (some 20 MB, most of it the embedding) into `folder`; None where this architecture has none.
+
+    Raises what `load_config` raises, and where the disk is full what `errors.as_full_disk` knows.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     if base.kind == "gguf":
         return _tiny_gguf(base, folder / "tiny.gguf")
