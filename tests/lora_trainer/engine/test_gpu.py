@@ -16,7 +16,8 @@ import torch
 from lora_trainer.engine.fallback import is_out_of_memory
 from lora_trainer.engine.hardware import Hardware, detect, unused_card
 from lora_trainer.engine.memory import fit_memory
-from lora_trainer.engine.prefix_tree import _masks, tree_batches
+from lora_trainer.engine.prefix_tree import tree_batches
+from lora_trainer.engine.tree_attention import tree_masks
 from lora_trainer.engine.tree_trial import matches_padded
 from lora_trainer.errors import ResourceError, UsageError
 from lora_trainer.events import Event, Note, StepDone
@@ -56,7 +57,7 @@ def test_masks_are_laid_out_so_that_cuda_takes_them_without_a_copy(family: str, 
     model = trainable_model(base, PLAN, "cpu", "bfloat16")
     (tree,) = tree_batches([s for row in rows[:3] for s in row.sequences], 1 << 20)
     assert tree.tokens % 16
-    on_cpu, elsewhere = _masks(model, tree), _masks(model, tree.to("meta"))
+    on_cpu, elsewhere = tree_masks(model, tree), tree_masks(model, tree.to("meta"))
     both = (each.values() if isinstance(each, dict) else [each] for each in (on_cpu, elsewhere))
     for usual, mask in zip(*both, strict=True):
         assert mask.shape == usual.shape and mask.dtype == usual.dtype
