@@ -35,8 +35,8 @@ MARGIN = 20
 """Seconds below which nothing new is begun."""
 
 
-def parsed(arguments: list[str] | None) -> argparse.Namespace:
-    """The command line."""
+def make_parser() -> argparse.ArgumentParser:
+    """The command line's."""
     parser = argparse.ArgumentParser(
         prog="python -m bench.gpu", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -47,10 +47,7 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--profile", action="store_true", help="also where the time of one step goes")
     parser.add_argument("--out", type=Path, help="the JSON file; default: gpu-NAME.json in this folder")
     parser.add_argument("--tiny", action="store_true", help="a tiny shape in place of the real ones, to try the bench")
-    options = parser.parse_args(arguments)
-    if options.tiny and set(options.only or ()) - {"checks"}:
-        parser.error("--tiny has one shape of its own")
-    return options
+    return parser
 
 
 class Bench:
@@ -174,7 +171,10 @@ class Bench:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run; returns the exit code."""
-    options = parsed(arguments)
+    parser = make_parser()
+    options = parser.parse_args(arguments)
+    if options.tiny and set(options.only or ()) - {"checks"}:
+        parser.error("--tiny has one shape of its own")
     found = versions()
     missing, older = shortcomings(found)
     say("  ".join(f"{name} {found[name]}" for name in found if found[name]))

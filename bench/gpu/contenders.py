@@ -22,16 +22,18 @@ from lora_trainer.plan import TrainPlan
 OURS = ("tree", "padded")
 OTHERS = {
     "trainer": (),
-    "trainer+liger": ("liger_kernel",),
-    "trl": ("trl",),
-    "trl+liger": ("trl", "liger_kernel"),
+    "trainer+liger": ("liger_kernel", "triton"),
+    "trl": ("trl", "datasets"),
+    "trl+liger": ("trl", "datasets", "liger_kernel", "triton"),
 }
 """Name -> the packages that it needs beside ours."""
 
 
-def installed() -> list[str]:
+def installed(device: str) -> list[str]:
     """The contenders that can be had here, others first: each ratio is known as soon as ours are."""
-    return [name for name, packages in OTHERS.items() if all(map(find_spec, packages))] + list(OURS)
+    # Triton, which Liger's kernels are written in, has none for processors
+    fitting = [name for name in OTHERS if device == "cuda" or "triton" not in OTHERS[name]]
+    return [name for name in fitting if all(map(find_spec, OTHERS[name]))] + list(OURS)
 
 
 def run(

@@ -5,6 +5,7 @@ Each result goes to stdout as a line of JSON as soon as it is known; whatever li
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -28,7 +29,7 @@ def look(tell: Tell, *, device: str | None, shapes: list[str], batch: int) -> No
         tell({"no_card": str(error)})
         return
     needs = card.needs(shapes, facts["device"], batch)
-    tell({"card": facts, "needs_gb": needs, "contenders": contenders.installed()})
+    tell({"card": facts, "needs_gb": needs, "contenders": contenders.installed(facts["device"])})
 
 
 def check(tell: Tell, *, names: list[str], device: str, tiny: bool, devices: int) -> None:
@@ -39,6 +40,11 @@ def check(tell: Tell, *, names: list[str], device: str, tiny: bool, devices: int
     from lora_trainer.models.load import silence_libraries
 
     silence_libraries()
+    import peft  # noqa: F401
+    import transformers.trainer  # noqa: F401
+
+    # a collection takes a second where it looks through all that these have brought, and each training makes several
+    gc.freeze()
     with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         setup = Setup(device, Path(folder), tiny, devices)
         for name in names:

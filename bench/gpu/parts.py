@@ -20,11 +20,12 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Part:
-    """A process of `python -m bench.gpu.part`; iterating gives its results as they come.
+    """A process that does one part of the bench; iterating gives its results as they come.
 
     `failure` then says in one line how it ended, if not well; `told` is the end of what it wrote to stderr.
     """
 
+    module = "bench.gpu.part"
     failure: str | None = None
     told = ""
 
@@ -49,7 +50,7 @@ class Part:
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         with tempfile.TemporaryFile() as errors:
-            command = [sys.executable, "-m", "bench.gpu.part", self.asked]
+            command = [sys.executable, "-m", self.module, self.asked]
             process = subprocess.Popen(command, cwd=ROOT, env=self.environment, stdout=subprocess.PIPE, stderr=errors)
             lines: queue.Queue[bytes] = queue.Queue()
             threading.Thread(target=_hear, args=(process.stdout, lines), daemon=True).start()

@@ -16,6 +16,8 @@ from bench.gpu.contenders import OURS
 from bench.gpu.parts import ROOT
 
 SCHEMA = 1
+SAME_LOSS = 0.01
+"""How far first losses may be apart, relatively: rounding to bfloat16 is below that, another model or data isn't."""
 MARKS = {"passed": "pass", "failed": "FAIL", "skipped": "skip"}
 
 
@@ -115,21 +117,25 @@ def measure_line(one: dict[str, Any]) -> str:
 def ratios(measures: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """For each shape and batch: how many times as fast each contender was as the fastest of the others' trainers.
 
-    The median counts where there were several rounds; nothing is said where no other trainer was measured.
+    The median counts where there were several rounds; nothing is said where no other trainer was measured. Who began
+    with another loss than the first one computed something else, and is named.
     """
-    speeds: dict[tuple[str, int], dict[str, list[float]]] = {}
+    groups: dict[tuple[str, int], dict[str, list[dict[str, Any]]]] = {}
     for one in measures:
         if "failed" not in one:
-            group = speeds.setdefault((one["shape"], one["batch"]), {})
-            group.setdefault(one["contender"], []).append(one["dialogues_per_second"])
+            groups.setdefault((one["shape"], one["batch"]), {}).setdefault(one["contender"], []).append(one)
     found = []
-    for (shape, batch), rounds in speeds.items():
-        median = {name: statistics.median(values) for name, values in rounds.items()}
-        others = {name: speed for name, speed in median.items() if name not in OURS}
+    for (shape, batch), rounds in groups.items():
+        speed = {name: statistics.median(one["dialogues_per_second"] for one in own) for name, own in rounds.items()}
+        others = [name for name in speed if name not in OURS]
         if others:
-            best = max(others, key=lambda name: others[name])
-            against = {name: round(speed / others[best], 3) for name, speed in median.items()}
-            found.append({"shape": shape, "batch": batch, "fastest_other": best, "times_as_fast": against})
+            best = max(others, key=lambda name: speed[name])
+            against = {name: round(its / speed[best], 3) for name, its in speed.items()}
+            losses = {name: own[0]["first_loss"] for name, own in rounds.items()}
+            first = next(iter(losses.values()))
+            odd = [name for name, loss in losses.items() if not abs(loss - first) <= SAME_LOSS * first]
+            place = {"shape": shape, "batch": batch}
+            found.append({**place, "fastest_other": best, "times_as_fast": against, "other_loss": odd})
     return found
 
 
@@ -137,7 +143,8 @@ def ratio_line(ratio: dict[str, Any]) -> str:
     """A group's ratios in words."""
     ours = ", ".join(f"{name} {times:.2f}" for name, times in ratio["times_as_fast"].items() if name in OURS)
     place = f"{ratio['shape']}, {ratio['batch']} dialogues a step"
-    return f"{place}: against the fastest other ({ratio['fastest_other']}), times as fast: {ours or 'nothing of ours'}"
+    odd = f"; another loss: {', '.join(ratio['other_loss'])}" if ratio["other_loss"] else ""
+    return f"{place}: times as fast as {ratio['fastest_other']}, the fastest other: {ours or 'none of ours'}{odd}"
 
 
 def profile_line(found: dict[str, Any]) -> str:

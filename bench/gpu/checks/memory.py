@@ -12,9 +12,6 @@ from bench.gpu.checks.step import Step, alike, step_of
 from bench.gpu.data import Rows
 from lora_trainer.engine.fallback import give_memory_back
 
-ROOMY = 1 << 20
-"""Tokens of a micro-batch that holds everything."""
-
 
 def check_split(setup: Setup) -> Outcome:
     """A step of which only a part fits at once: it is computed in smaller micro-batches."""
@@ -40,18 +37,17 @@ def _fall_back(setup: Setup, rows: Rows, note: str, refuse: Callable[[Any, Any],
     """Three steps: with memory for everything, with little taken (`small`), and where only that little is there."""
     dtype = setup.hardware.dtype
     # padded: memory then goes by the tokens that are computed together
-    whole, most = _measured(setup, lambda: step_of(setup, setup.hardware, tree=False, token_budget=ROOMY, rows=rows))
-    options = {"token_budget": ROOMY, **small}
-    _, least = _measured(setup, lambda: step_of(setup, setup.hardware, tree=False, rows=rows, **options))
+    options: dict[str, Any] = {"tree": False, "rows": rows, "token_budget": rows.counts()[0] * rows.most_tokens()[0]}
+    whole, most = _measured(setup, lambda: step_of(setup, setup.hardware, **options))
+    _, least = _measured(setup, lambda: step_of(setup, setup.hardware, **options | small))
     if setup.device == "cuda":
         if least > 0.8 * most:
             raise Failed(f"{least >> 20} of {most >> 20} MiB are needed in any case: nothing to be limited between")
         with _at_most((least + most) // 2):
-            step = step_of(setup, setup.hardware, tree=False, token_budget=ROOMY, rows=rows)
+            step = step_of(setup, setup.hardware, **options)
         words = f"{(least + most) >> 21} MiB where {most >> 20} were wanted"
     else:
-        refused = _refusing(refuse)
-        step = step_of(setup, setup.hardware, tree=False, token_budget=ROOMY, rows=rows, prepare=refused)
+        step = step_of(setup, setup.hardware, **options, prepare=_refusing(refuse))
         words = "driven by a model that says it ran out of memory"
     if set(step.notes) != {note}:
         raise Failed(f"expected the note {note}, got {step.notes or 'none'}")
