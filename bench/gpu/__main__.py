@@ -10,6 +10,7 @@ Exit code 0 where all checks passed, 1 where one failed, 2 where there is nothin
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 import time
@@ -31,6 +32,7 @@ TINY = {"shapes": ["tiny"], "batches": (4,), "check": 300, "measure": 120, "coun
 
 Six minutes are `--short`'s promise; what is left of them is for the report.
 """
+OVER = "the time is over"
 MARGIN = 20
 """Seconds below which nothing new is begun."""
 
@@ -64,14 +66,24 @@ class Bench:
 
     def part(self, kind: str, wait: float, **asked: Any) -> Part:
         """A part that waits so long for each of its results, and no longer than there is time for everything."""
-        return Part(kind, asked, seconds=wait, ends=self.ends, device=self.device)
+        cards = None
+        if self.device == "cpu":
+            cards = ""
+        elif kind in ("measure", "profile"):
+            # with several, a plain Trainer would split its batches among them
+            cards = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
+        return Part(kind, asked, seconds=wait, ends=self.ends, cards=cards)
 
     def is_late(self, what: str) -> bool:
         """Whether there is no time left to begin something; it is told then."""
         late = time.monotonic() > self.ends - MARGIN
         if late:
-            self.leave_out(what, "the time is over")
+            self.leave_out(what, OVER)
         return late
+
+    def is_over(self) -> bool:
+        """Whether what is under way was ended for the time that everything may take."""
+        return time.monotonic() > self.ends
 
     def leave_out(self, what: str, why: str) -> None:
         """Say what isn't done."""
@@ -87,9 +99,8 @@ class Bench:
             return found.get("no_card") or f"PyTorch doesn't start: {part.failure}\n{part.told}"
         card = found["card"]
         self.device, self.contenders, self.needs = card["device"], found["contenders"], found["needs_gb"]
-        self.record.path = self.options.out or Path(
-            f"gpu-{re.sub('[^a-z0-9]+', '-', card['name'].lower()).strip('-')}.json"
-        )
+        slug = re.sub("[^a-z0-9]+", "-", card["name"].lower()).strip("-")
+        self.record.path = self.options.out or Path(f"gpu-{slug}.json")
         self.record.set(card=card)
         say(f"{card['name']}: " + ", ".join(f"{k} {v}" for k, v in card.items() if k != "name"))
         return None
@@ -103,8 +114,9 @@ class Bench:
             for told in part:
                 rest.remove(told["check"])
                 self._checked(told)
-            if part.failure and rest:
-                self._checked({"check": rest.pop(0), "state": "failed", "words": part.failure, "output": part.told})
+            if rest and not self.is_over():
+                words = part.failure or "no result"
+                self._checked({"check": rest.pop(0), "state": "failed", "words": words, "output": part.told})
 
     def _checked(self, told: dict[str, Any]) -> None:
         self.record.add("checks", told)
@@ -115,13 +127,17 @@ class Bench:
         for number in range(self.options.rounds):
             for contender in self.contenders:
                 place = {"shape": shape, "batch": batch, "contender": contender}
-                if self.is_late(", ".join(map(str, place.values()))):
+                words = ", ".join(map(str, place.values()))
+                if self.is_late(words):
                     return
                 part = self.part(
                     "measure", self.limits["measure"], **place,
                     device=self.device, began=time.time(), seconds=self.limits["counted"],
                 )  # fmt: skip
                 told = next((result["measure"] for result in list(part)), None)
+                if told is None and self.is_over():
+                    self.leave_out(words, OVER)
+                    return
                 entry = told or {**place, "failed": part.failure or "no result", "output": part.told}
                 self.record.add("measures", {**entry, "round": number + 1})
                 say(report.measure_line(entry))

@@ -98,6 +98,7 @@ def _others(
             losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
             return {"first_loss": losses[0], "dialogues_at_once": at_once, "recomputed": recompute}
         # the error is gone, and with it what its traceback kept in memory
+        model = trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
         model.zero_grad()
         del trainer
         give_memory_back(hardware.device)

@@ -30,20 +30,17 @@ class Part:
     told = ""
 
     def __init__(
-        self,
-        kind: str,
-        options: dict[str, Any],
-        *,
-        seconds: float,
-        ends: float = inf,
-        device: str | None = None,
+        self, kind: str, options: dict[str, Any], *, seconds: float, ends: float = inf, cards: str | None = None
     ) -> None:
-        """`seconds`: the longest wait for a result; `ends`: when all has to be over, as time.monotonic() has it."""
+        """`seconds`: the longest wait for a result; `ends`: when all has to be over, as time.monotonic() has it.
+
+        `cards`: which of them are to be seen, as CUDA_VISIBLE_DEVICES has it; None for as many as here.
+        """
         self.asked = json.dumps({"part": kind, **options})
         self.seconds, self.ends = seconds, ends
         self.environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
-        if device == "cpu":
-            self.environment["CUDA_VISIBLE_DEVICES"] = ""
+        if cards is not None:
+            self.environment["CUDA_VISIBLE_DEVICES"] = cards
 
     def _patience(self) -> float:
         return max(0.1, min(self.seconds, self.ends - time.monotonic()))

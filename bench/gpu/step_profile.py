@@ -87,7 +87,9 @@ def spent_on(watch: Any, device: str) -> tuple[list[tuple[str, float]], float]:
         return spent, sum(seconds for _, seconds in spent)
     # torch also draws what it names itself, an optimizer's step for one, over the kernels of it
     kernels = [
-        event for event in watch.events() if event.device_type == DeviceType.CUDA and not event.is_user_annotation
+        event
+        for event in watch.events()
+        if event.device_type == DeviceType.CUDA and not getattr(event, "is_user_annotation", False)
     ]
     spans = [(event.time_range.start / 1e6, event.time_range.end / 1e6) for event in kernels]
     spent = [(event.name, end - start) for event, (start, end) in zip(kernels, spans, strict=True)]

@@ -25,12 +25,14 @@ from bench.gpu.checks.several import command as launch
 from bench.gpu.checks.table import CHECKS
 from bench.gpu.contenders import collate
 from bench.gpu.data import ANSWER, LONGEST, SYSTEM, TURNS, Rows, Writer, whole
+from bench.gpu.measure import own_tokens
 from bench.gpu.parts import Part
 from bench.gpu.report import Record
 from bench.gpu.shapes import SHAPES, configuration
 from lora_trainer.engine import step_trainer
 from lora_trainer.engine.checkpointing import CheckpointingTrainer
 from lora_trainer.engine.fallback import Fallback
+from lora_trainer.engine.schedule import step_dialogues
 from lora_trainer.plan import TrainPlan
 from tests.support.bare import bare_environment
 from tests.support.project import ROOT
@@ -52,7 +54,7 @@ def on_a_cpu(tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("bare")
     out = folder / "found.json"
     environment = bare_environment(folder, [*card.NEEDED, "bitsandbytes"], ABSENT)
-    words = [sys.executable, "-m", "bench.gpu", "--device", "cpu", "--tiny", "--profile", "--out", str(out)]
+    words = [sys.executable, "-m", "bench.gpu", "--device", "cpu", "--tiny", "--out", str(out)]
     told = subprocess.run(
         words, cwd=ROOT, env={**environment, "OMP_NUM_THREADS": "1"}, capture_output=True, encoding="utf-8"
     )
@@ -90,14 +92,15 @@ def test_all_contenders_learn_the_same_and_the_fastest_other_is_the_measure(on_a
 def test_all_that_is_written_is_on_the_screen_too(on_a_cpu: Run) -> None:
     for check in on_a_cpu.data["checks"]:
         assert report.check_line(check) in on_a_cpu.output
+    assert report.HEAD in on_a_cpu.output
     for one in on_a_cpu.data["measures"]:
         assert report.measure_line(one) in on_a_cpu.output
     assert report.ratio_line(on_a_cpu.data["ratios"][0]) in on_a_cpu.output
     assert "nothing failed" in on_a_cpu.output and f"torch {torch.__version__}" in on_a_cpu.output
 
 
-def test_the_profile_of_a_step_finds_its_matrix_products(on_a_cpu: Run) -> None:
-    (found,) = on_a_cpu.data["profiles"]
+def test_the_profile_of_a_step_finds_its_matrix_products() -> None:
+    found = step_profile.profile("tiny", 4, "cpu")
     shares = found["shares"]
     assert set(shares) == {"attention", "products", "other", "idle"} and found["kernels"] > 100
     assert shares["products"] > 0.02 and shares["attention"] > 0 and 0 <= shares["idle"] < 1
@@ -259,6 +262,14 @@ def test_the_engine_is_told_what_the_programs_own_rows_tell() -> None:
     }
 
 
+def test_tokens_are_the_dialogues_own_of_the_steps_that_count() -> None:
+    rows = Writer(512).rows(6)
+    plan = TrainPlan(epochs=1.0, batch_size=2)
+    lengths = [len(row.sequences[-1]) for row in rows]
+    assert own_tokens(rows, plan, range(3)) == sum(lengths)
+    assert own_tokens(rows, plan, range(1, 3)) == sum(lengths[i] for s in (1, 2) for i in step_dialogues(plan, s, 6))
+
+
 @pytest.mark.parametrize(
     ("name", "parameters"),
     # the safetensors' totals at https://huggingface.co/Qwen
@@ -413,6 +424,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., R
     """Runs the bench with parts that give what a script has, in real processes."""
     monkeypatch.setattr(Part, "module", "tests.support.scripted_part")
     monkeypatch.setenv("SCRIPT", str(tmp_path / "script.json"))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1,2")
     monkeypatch.chdir(tmp_path)
 
     def run(*flags: str, **script: Any) -> Run:
@@ -450,7 +462,7 @@ def test_a_part_that_hangs_is_ended_and_keeps_what_it_had_said(tmp_path: Path, m
         found.append(result)
         # the next wait is the last
         part.seconds = 0
-    assert found == [{"one": 1}] and "no result within" in str(part.failure)
+    assert found == [{"one": 1}] and part.failure == "no result within 0 s"
 
 
 def test_shapes_that_do_not_fit_are_left_out_with_the_figures(scripted: Callable[..., Run]) -> None:
@@ -480,6 +492,24 @@ def test_short_is_the_smallest_and_the_largest_and_ends_in_time(
     monkeypatch.setitem(command.SHORT, "all", command.MARGIN / 2)
     run = scripted("--short", measure={"tree": {**FAST, **REST}})
     assert run.data["checks"] == run.data["measures"] == [] and "the time is over" in run.output
+
+
+def test_a_profile_is_of_the_larger_batch_and_one_that_fails_is_left_out(scripted: Callable[..., Run]) -> None:
+    found = {"shape": "0.5b", "batch": 16, "step_seconds": 0.25, "kernels": 900, "shares": {"products": 0.5}}
+    run = scripted("--only", "0.5b", "--profile", profile=[{"profile": found}])
+    assert run.data["profiles"] == [found]
+    assert "profile of 0.5b, 16 dialogues: 250 ms, 900 kernels: products 50%" in run.output
+    run = scripted("--only", "0.5b", "--profile", profile=["RuntimeError: no CUPTI"])
+    assert run.code == 0 and run.data["profiles"] == [] and "left out: profile of 0.5b" in run.output
+
+
+def test_a_plain_trainer_is_not_given_several_cards(scripted: Callable[..., Run], tmp_path: Path) -> None:
+    seen = tmp_path / "seen.txt"
+    run = scripted("--only", "checks", "0.5b", seen=str(seen), measure={"tree": {**FAST, **REST}})
+    assert run.code == 0
+    cards = [line.split() for line in seen.read_text(encoding="utf-8").splitlines()]
+    assert [found for kind, found in cards if kind == "measure"] == ["1", "1"]
+    assert {found for kind, found in cards if kind in ("look", "check")} == {"1,2"}
 
 
 def test_no_part_waits_beyond_the_end_of_all() -> None:

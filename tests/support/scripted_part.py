@@ -2,6 +2,7 @@
 
 SCRIPT is a JSON file: kind of part -> results. A text is said on stderr, and the process breaks off with it.
 A part that checks gives the results of the checks that it is asked for; one that measures, that of its contender.
+Where SCRIPT names a file as "seen", each part writes there what it is and which cards it sees.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ def main(asked: str) -> None:
     options = json.loads(asked)
     script = json.loads(Path(os.environ["SCRIPT"]).read_text(encoding="utf-8"))
     kind = options["part"]
+    if "seen" in script:
+        with Path(script["seen"]).open("a", encoding="utf-8") as file:
+            file.write(f"{kind} {os.environ['CUDA_VISIBLE_DEVICES']}\n")
     if kind == "check":
         results = [script["check"].get(name, {"check": name, "state": "passed"}) for name in options["names"]]
     elif kind == "measure":

@@ -66,9 +66,9 @@ def way(setup: Setup, plan: TrainPlan, result: TrainResult) -> dict[str, Any]:
     from lora_trainer.models.adapter import adapted_model
 
     # PEFT draws it in the base model's type
-    model = adapted_model(setup.base, plan, "cpu", result.dtype)
+    model = adapted_model(setup.base, plan, setup.device, result.dtype)
     fresh = get_peft_model_state_dict(model, save_embedding_layers=False)
-    return {name: tensor - fresh[name] for name, tensor in adapter(result.adapter).items()}
+    return {name: tensor - fresh[name].cpu() for name, tensor in adapter(result.adapter).items()}
 
 
 def same(setup: Setup, plan: TrainPlan, other: TrainResult, whole: TrainResult, *, exact: bool = False) -> Outcome:
