@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -150,14 +151,16 @@ def silence_libraries() -> None:
     import logging
     import warnings
 
-    import datasets
     import huggingface_hub.utils
     import transformers
 
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    datasets.disable_progress_bars()
     huggingface_hub.utils.disable_progress_bars()
+    with suppress(ImportError):  # what has its rows from elsewhere (bench.gpu) runs without it
+        import datasets
+
+        datasets.disable_progress_bars()
     # PEFT imports it wherever it is installed
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)

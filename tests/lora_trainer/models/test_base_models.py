@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import struct
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -339,3 +340,14 @@ def test_offline_mode_without_the_model_says_so(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     assert refusal("acme/tiny") == "offline"
+
+
+def test_libraries_are_silenced_where_datasets_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    import transformers
+
+    from lora_trainer.models.load import silence_libraries
+
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    transformers.utils.logging.set_verbosity_warning()
+    silence_libraries()
+    assert transformers.utils.logging.get_verbosity() == transformers.utils.logging.ERROR
