@@ -62,8 +62,6 @@ def take_over(request: Request, run: Run | None, shown: Mapping[str, Any] | None
         serving, lost = serving_in_ollama(shown)
         if sources["system"] == "default" and str(shown.get("system") or "").strip():
             request, sources["system"] = replace(request, system=str(shown["system"])), "ollama"
-    if request.data_dir is None:
-        request = replace(request, data_dir=DEFAULT_DATA)
     seed = request.seed if request.seed is not None or run is None else run.plan.seed
     return TakenOver(request, serving.changed_by(request), sources, tuple(lost), other, seed)
 

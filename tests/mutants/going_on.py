@@ -295,112 +295,9 @@ RECORDED = (
         "lock.acquire(timeout=5)",
         (RECORDS + "test_a_second_process_is_told_at_once_who_holds_the_name",),
     ),
-    Mutant(
-        "what was staged once is taken for staged when registering again",
-        HISTORY,
-        'publishing={} if stage == "publish" else',
-        "publishing=",
-        (JOBS + "test_registering_again_publishes_the_same_file_again",),
-    ),
-    Mutant(
-        "a run that was rolled back and registered again is still rolled back",
-        HISTORY,
-        'self.record.pop("rolled_back", None)',
-        "pass",
-        (JOBS + "test_registering_again_publishes_the_same_file_again",),
-    ),
 )
-
-PRESENTED = (
-    "yes",
-    "json",
-    "lang",
-    "debug",
-    "dry_run",
-    "resume",
-    "restart",
-    "keep_gguf",
-    "no_register",
-    "no_backup",
-    "keep_backups",
-    "history",
-    "rollback",
-    "verify",
-    "register_only",
-    "llama_cpp",
-)
-SAME = JOBS + "test_a_run_goes_on_with_and_without_what_only_presents_it"
-OTHER = JOBS + "test_a_request_for_something_else_is_another_one_also_where_it_asks_for_zero"
 
 ASKED = (
-    *(
-        Mutant(f"--{name} makes another request", JOB, f'"{name}"', f'"not_{name}"', (f"{SAME}[{name}]",))
-        for name in PRESENTED
-    ),
-    *(
-        Mutant(
-            f"--{name} makes no other request",
-            JOB,
-            '"register_only", "llama_cpp"}',
-            f'"register_only", "llama_cpp", "{name}"}}',
-            (f"{OTHER}[{name}]",),
-        )
-        for name in ("epochs", "learning_rate", "seed", "system", "temperature", "quantize", "warm_start", "base_model")
-    ),
-    Mutant(
-        "a request with --seed 0 is taken for one without a seed",
-        JOB,
-        "if value is not None and value is not False}",
-        "if value not in (None, False)}",
-        (f"{OTHER}[seed]", f"{OTHER}[temperature]"),
-    ),
-    Mutant(
-        "a folder is another one from somewhere else",
-        JOB,
-        "str(value.resolve())",
-        "str(value)",
-        (JOBS + "test_a_path_is_the_same_one_from_wherever_it_is_written",),
-    ),
-    Mutant(
-        "registering again with a temperature forgets the other parameters",
-        JOB,
-        '{**run.record["parameters"], **sampling(request)}',
-        "sampling(request)",
-        (JOBS + "test_registering_again_with_other_serving_exports_anew_and_keeps_what_is_not_spoken_of",),
-    ),
-    *(
-        Mutant(
-            f"--{name} is not served",
-            JOB,
-            '("temperature", "top_p", "top_k", "repeat_penalty", "num_ctx")',
-            '("temperature", "top_p", "top_k", "repeat_penalty", "num_ctx")'.replace(
-                f'"{name}"', '"temperature"' if name != "temperature" else '"top_p"'
-            ),
-            (JOBS + "test_registering_again_with_other_serving_exports_anew_and_keeps_what_is_not_spoken_of",),
-        )
-        for name in ("temperature", "top_p", "top_k", "repeat_penalty", "num_ctx")
-    ),
-    Mutant(
-        "--quantize is passed over when registering again",
-        JOB,
-        'asked["quantize"] = request.quantize',
-        "pass",
-        (JOBS + "test_registering_again_with_other_serving_exports_anew_and_keeps_what_is_not_spoken_of",),
-    ),
-    Mutant(
-        "the Modelfile keeps the old parameters when registering again",
-        JOB,
-        'run.forget("export")',
-        "pass",
-        (JOBS + "test_registering_again_with_other_serving_exports_anew_and_keeps_what_is_not_spoken_of",),
-    ),
-    Mutant(
-        "a published run is not registered again",
-        JOB,
-        'run.forget("publish")',
-        "pass",
-        (JOBS + "test_registering_again_publishes_the_same_file_again",),
-    ),
     Mutant(
         "a run that overwrites keeps a backup when it goes on",
         JOB,
@@ -418,69 +315,6 @@ ASKED = (
 )
 
 STANDS = (
-    Mutant(
-        "what was rolled back is continued",
-        STANDING,
-        ' and "rolled_back" not in run.record]',
-        "]",
-        (MEANT + "test_a_continuation_starts_from_what_is_published_and_not_rolled_back",),
-    ),
-    Mutant(
-        "a run that is still going on is continued",
-        STANDING,
-        "if run.is_done and",
-        "if",
-        (MEANT + "test_a_continuation_starts_from_what_is_published_and_not_rolled_back",),
-    ),
-    Mutant(
-        "the newest run is continued, not the one that stands",
-        STANDING,
-        "reversed(published or done)",
-        "reversed(done)",
-        (MEANT + "test_a_continuation_starts_from_what_is_published_and_not_rolled_back",),
-    ),
-    Mutant(
-        "the highest number is continued, not what was registered last",
-        STANDING,
-        'published.sort(key=lambda run: str(run.record["stages"]["publish"]["finished"]))',
-        "pass",
-        (MEANT + "test_a_run_that_is_registered_again_is_the_one_to_continue_from",),
-    ),
-    Mutant(
-        "--run is passed over",
-        STANDING,
-        " and request.run in (None, run.number)]",
-        "]",
-        (MEANT + "test_the_newest_trained_run_is_registered_unless_another_is_named",),
-    ),
-    Mutant(
-        "a run that isn't trained is registered",
-        STANDING,
-        'if run.has_done("train") and request.run',
-        "if request.run",
-        (MEANT + "test_the_newest_trained_run_is_registered_unless_another_is_named",),
-    ),
-    Mutant(
-        "--restart goes on",
-        STANDING,
-        " or request.restart:",
-        ":",
-        (MEANT + "test_the_same_request_is_known_again_and_another_is_not",),
-    ),
-    Mutant(
-        "--resume goes on with the same request alone",
-        STANDING,
-        "if request.resume or newest",
-        "if newest",
-        (MEANT + "test_the_same_request_is_known_again_and_another_is_not",),
-    ),
-    Mutant(
-        "any request goes on with what is unfinished",
-        STANDING,
-        'if request.resume or newest.record["request"] == identity(request) else None',
-        "",
-        (MEANT + "test_the_same_request_is_known_again_and_another_is_not",),
-    ),
     Mutant(
         "a run goes on with other dialogues",
         STANDING,
@@ -517,20 +351,6 @@ STANDS = (
         (MEANT + "test_a_preview_goes_on_with_nothing_and_resume_needs_something",),
     ),
     Mutant(
-        "the rungs of an earlier ladder are taken for this one's",
-        STANDING,
-        "if run.number > last_done and run.record",
-        "if run.record",
-        (MEANT + "test_the_rungs_of_a_ladder_are_those_begun_since_the_last_run_that_is_done",),
-    ),
-    Mutant(
-        "the run that was rolled back isn't marked",
-        PUBLISHED,
-        "run.update(rolled_back=now())",
-        "pass",
-        (IN_OLLAMA + "test_rolling_back_brings_the_backup_and_its_run_back",),
-    ),
-    Mutant(
         "a note fails the verification",
         PUBLISHED,
         "[finding.key for finding in findings if finding.fatal]",
@@ -543,20 +363,6 @@ STANDS = (
         'raise OllamaError("error.verify_failed", name=name, count=len(fatal), number=run.number)',
         "pass",
         (IN_OLLAMA + "test_another_model_under_the_name_is_told_and_fails",),
-    ),
-    Mutant(
-        "the model's digest isn't held against the record",
-        PUBLISHED,
-        'digest=run.record["ollama"]["digest"],',
-        "digest=None,",
-        (IN_OLLAMA + "test_another_model_under_the_name_is_told_and_fails",),
-    ),
-    Mutant(
-        "a template of the base's own never verifies",
-        PUBLISHED,
-        'strict=not run.record["keep_chat_template"],',
-        "strict=True,",
-        (IN_OLLAMA + "test_only_what_the_record_does_not_allow_for_fails",),
     ),
     Mutant(
         "a model that was known to go on and on never verifies",

@@ -254,13 +254,6 @@ QUESTIONS_AND_ANSWERS = (
         (LOOK + "test_a_continuation_keeps_the_recorded_numbers_and_an_overwriting_does_not",),
     ),
     Mutant(
-        "a preview starts Ollama",
-        RUN,
-        "start=not request.dry_run)",
-        "start=True)",
-        (LOOK + "test_a_dry_run_of_a_training_starts_no_ollama_and_leaves_no_trace",),
-    ),
-    Mutant(
         "a preview leaves a lock behind",
         RUN,
         "with nullcontext() if request.dry_run else history.lock(name):",
@@ -304,13 +297,6 @@ WORDS_AND_VALUES = (
         "已经把 {tag} 换回「{name}」",
         "已经把 {tag} 换回「{nmae}」",
         (f"{WORDS}[zh]",),
-    ),
-    Mutant(
-        "a placeholder is misspelt in both languages: the English one",
-        "wizard/texts/en.json",
-        "“{name}” is {tag} again.",
-        "“{nmae}” is {tag} again.",
-        (f"{WORDS}[en]",),
     ),
     *(
         Mutant(f"a value is misspelt in the code: {what}", file, old, new, (f"{WORDS}[zh]",))
