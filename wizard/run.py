@@ -38,6 +38,7 @@ def _run(request: Request, screen: Screen, stop: Stop) -> dict[str, Any]:
     if request.history:
         return lookups.show_history(history, screen, request.ollama_name)
     name = flow.decide_name(request, screen, history.names(), check_name)
+    lookups.tell_broken(history.broken(name), screen)
     lookup = next((lookups.BY_FLAG[flag] for flag in lookups.BY_FLAG if getattr(request, flag)), None)
     with nullcontext() if request.dry_run else history.lock(name):
         if lookup is not None:

@@ -13,11 +13,11 @@ import pytest
 
 from lora_trainer.errors import UsageError
 from lora_trainer.plan import TrainPlan
-from pipeline.job import identity, unfinished
+from pipeline.job import identity
 from pipeline.request import Request
 from pipeline.run import history
 from pipeline.run.history import History
-from pipeline.run.standing import standing_run
+from pipeline.run.standing import standing_run, unfinished
 from tests.support.project import ROOT
 
 
