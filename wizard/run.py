@@ -60,8 +60,9 @@ def _train(request: Request, name: str, history: History, screen: Screen, stop: 
         screen.note("note.going_on", number=run.number, created=local_time(run.record["created"]))
         return _work(going_on(run, request, history, client, pending.data), screen, stop)
 
-    in_ollama = client is not None and is_in_ollama(client, name, screen.listen, start=not request.dry_run)
     record = standing_run(history, name)
+    asked = {"start": not request.dry_run, "must_know": record is None and request.wants_continuation}
+    in_ollama = is_in_ollama(client, name, screen.listen, **asked) if client else None
     choice = flow.decide_existing(request, name, _existing(in_ollama, history, name, record))
     if choice == "skip":
         screen.note("note.skipped", name=name)
@@ -157,7 +158,7 @@ def _data(request: Request, screen: Screen) -> Dataset:
     return data
 
 
-def _existing(in_ollama: bool, history: History, name: str, record: Run | None) -> Existing | None:
+def _existing(in_ollama: bool | None, history: History, name: str, record: Run | None) -> Existing | None:
     if not in_ollama and record is None:
         return None
     done = [run for run in history.runs(name) if run.is_done]

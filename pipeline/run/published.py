@@ -31,17 +31,23 @@ def ollama_blob(client: OllamaClient | None) -> Callable[[str], Path]:
     return lambda name: (client or OllamaClient()).blob_path(name)
 
 
-def is_in_ollama(client: OllamaClient, name: str, listener: Listener, *, start: bool) -> bool:
+def is_in_ollama(
+    client: OllamaClient, name: str, listener: Listener, *, start: bool, must_know: bool = False
+) -> bool | None:
     """Whether Ollama has the model; a stopped Ollama is started for it where `start` allows.
 
-    False where it can't be reached: the preflight says so, after the data have been looked at.
+    None, which is told, where Ollama can't be asked: the preflight says why, after the data have been looked at. With
+    `must_know` that raises OllamaError.
     """
     try:
         if start:
             ensure_running(client, starting=lambda command: tell_start(command, listener))
         return client.exists(name)
     except OllamaError:
-        return False
+        if must_know:
+            raise
+        listener(Note("note.ollama_unknown", {"name": name, "host": client.host}))
+        return None
 
 
 def roll_back(history: History, name: str) -> str:
