@@ -19,6 +19,7 @@ from ollama_export.template import gguf_chat_template, ollama_template
 from pipeline.checks.checklist import Prepared
 from pipeline.checks.proofs import proofs_of
 from pipeline.job import Job, identity, library_versions
+from pipeline.run.adapters import mend_adapter
 from pipeline.run.beginnings import Beginning, beginning_of, find_beginning, first_adapter
 from pipeline.run.history import Run, now
 from pipeline.run.processes import Work, together
@@ -41,6 +42,7 @@ def run_stages(
     if run is None:
         assert prepared is not None
         run = job.history.begin(job.name, **_first_record(job, prepared))
+    mend_adapter(run, listener, may_train=prepared is not None)
     stages: list[tuple[str, Stage]] = [("train", _train), ("export", _export), ("prove", _prove)]
     if job.client is not None:
         stages.append(("publish", _publish))
@@ -174,11 +176,13 @@ def _train(job: Job, prepared: Prepared | None, run: Run, listener: Listener, st
 
 def _initial_adapter(job: Job, run: Run) -> Path | None:
     """The adapter that a warm start begins with; raises UsageError where it doesn't fit or is gone."""
+    from lora_trainer.engine.checkpoints import adapter_fault
+
     number = run.record["warm_start"]
     if number is None:
         return None
     parent = next((other for other in job.history.runs(job.name) if other.number == number), None)
-    if parent is None or not (parent.folder / "adapter").is_dir():
+    if parent is None or adapter_fault(parent.folder / "adapter"):
         raise UsageError("error.warm_start.gone", number=number)
     for name, before, wanted in (
         ("base_model", parent.record["base"]["revision"], run.record["base"]["revision"]),
