@@ -74,16 +74,29 @@ class Interrupted(UserError):
     exit_code = 130
 
 
-def as_full_disk(error: BaseException) -> ResourceError | None:
-    """The ResourceError that an error means if the disk was full when it was raised, whichever library wrote.
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FULL_WORDS = ("os error 28", "No space left on device", "PytorchStreamWriter failed writing file")
+_BARRED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EIO, errno.ENAMETOOLONG)
+_BARRED_WORDS = ("os error 13", "os error 30", "Read-only file system", "No usable temporary directory")
+
+
+def as_disk_error(error: BaseException, path: str = "?") -> ResourceError | None:
+    """The ResourceError that an error means if the disk was full when it was raised, or the system barred us from a
+    path, whichever library read or wrote; `path` is where, if the error doesn't say.
 
     Python says it by errno; safetensors and torch's file writer only in words.
     """
     cause: BaseException | None = error
     while cause is not None:
-        number = getattr(cause, "errno", None)
-        words = ("os error 28", "No space left on device", "PytorchStreamWriter failed writing file")
-        if number in (errno.ENOSPC, errno.EDQUOT) or any(word in str(cause) for word in words):
-            return ResourceError("error.disk.full_somewhere", path=getattr(cause, "filename", None) or "?")
+        if getattr(cause, "errno", None) in _FULL or any(word in str(cause) for word in _FULL_WORDS):
+            return ResourceError("error.disk.full_somewhere", path=getattr(cause, "filename", None) or path)
         cause = cause.__cause__ or cause.__context__
+    cause = error
+    while cause is not None:
+        # what the network bars has no file name
+        named = getattr(cause, "errno", None) in _BARRED and getattr(cause, "filename", None)
+        if named or any(word in str(cause) for word in _BARRED_WORDS):
+            reason = getattr(cause, "strerror", None) or str(cause)
+            return ResourceError("error.disk.barred", path=named or path, reason=reason)
+        cause = cause.__cause__
     return None

@@ -14,6 +14,7 @@ from lora_trainer.events import Listener, Note, StageDone, StageStarted
 from pipeline.checks.checklist import Prepared
 from pipeline.job import Dataset, Job, identity, library_versions
 from pipeline.publishing import export, gguf_path, is_published_as_wanted, must_export, prove, publish_run
+from pipeline.run.adapters import mend_adapter
 from pipeline.run.beginnings import Beginning, beginning_of, find_beginning, first_adapter
 from pipeline.run.history import Run, now
 from pipeline.run.kept import portable, system_source
@@ -39,6 +40,7 @@ def run_stages(
         run = job.history.begin(job.name, **_first_record(job, prepared))
     if prepared is not None and not has_rows(run.folder):
         keep_rows(run.folder, prepared.dataset)
+    mend_adapter(run, listener, may_train=prepared is not None)
     stages: list[tuple[str, Stage]] = [("train", _train), ("export", export), ("prove", prove)]
     if job.client is not None:
         stages.append(("publish", publish_run))
@@ -196,11 +198,13 @@ def _train(job: Job, prepared: Prepared | None, run: Run, listener: Listener, st
 
 def _initial_adapter(job: Job, run: Run) -> Path | None:
     """The adapter that a warm start begins with; raises UsageError where it doesn't fit or is gone."""
+    from lora_trainer.engine.checkpoints import adapter_fault
+
     number = run.record["warm_start"]
     if number is None:
         return None
     parent = next((other for other in job.history.runs(job.name) if other.number == number), None)
-    if parent is None or not (parent.folder / "adapter").is_dir():
+    if parent is None or adapter_fault(parent.folder / "adapter"):
         raise UsageError("error.warm_start.gone", number=number)
     for name, before, wanted in (
         ("base_model", parent.record["base"]["revision"], run.record["base"]["revision"]),

@@ -56,7 +56,9 @@ def decide_existing(request: Request, name: str, facts: Existing | None) -> str:
     """new, continue, overwrite or skip; `facts` is None where there is no such model. Raises Cancelled for cancel."""
     if facts is None:
         if request.wants_continuation:
-            raise UsageError("error.nothing_to_continue", name=name)
+            raise UsageError(
+                "error.nothing_to_continue_unasked" if request.no_register else "error.nothing_to_continue", name=name
+            )
         return "new"
     choice = request.exists_choice or questions.ask_on_exists(name, facts)
     if choice == "cancel":

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pipeline.request import Request
-from pipeline.run.history import History, Run
+from pipeline.run.history import BrokenRun, History, Run
 from wizard.screen.screen import Screen
 from wizard.screen.tables import HistoryRow
 from wizard.words import local_time
@@ -21,8 +21,22 @@ def show_history(history: History, screen: Screen, name: str | None) -> dict[str
         screen.note("note.history.no_ollama")
     runs = [run for each in ([name] if name else history.names()) for run in history.runs(each)]
     told = [(run, None if there is None else there.get(run.record["name"]) in run.digests) for run in runs]
-    screen.history([_row(run, bool(stands)) for run, stands in told])
-    return {"status": "done", "runs": [{**outcome(run), "stands": stands} for run, stands in told]}
+    broken = history.broken(name)
+    if runs or not broken:
+        screen.history([_row(run, bool(stands)) for run, stands in told])
+    tell_broken(broken, screen)
+    listed = [{**outcome(run), "stands": stands} for run, stands in told] + [_outcome_of_broken(run) for run in broken]
+    return {"status": "done", "runs": sorted(listed, key=lambda told: (told["name"].lower(), told["run"]))}
+
+
+def tell_broken(broken: Sequence[BrokenRun], screen: Screen) -> None:
+    """Say which runs are passed over because their record can't be read."""
+    for run in broken:
+        values = {"name": run.name, "number": run.number, "path": run.folder / "run.json", "reason": run.reason}
+        if run.adapter:
+            screen.note("note.broken_run", adapter=run.adapter, **values)
+        else:
+            screen.note("note.broken_run_without_adapter", **values)
 
 
 def roll_back(name: str, history: History, screen: Screen, request: Request) -> dict[str, Any] | None:
@@ -75,6 +89,14 @@ def outcome(run: Run) -> dict[str, Any]:
         "ollama": record.get("ollama"),
         "stages": {name: stage["seconds"] for name, stage in record["stages"].items()},
     }
+
+
+def _outcome_of_broken(run: BrokenRun) -> dict[str, Any]:
+    """The same of a run whose record can't be read."""
+    known = {"status": "broken", "name": run.name, "run": run.number, "folder": str(run.folder)}
+    unknown = dict.fromkeys(("base_model", "strategy", "plan", "loss", "val_loss", "gguf", "ollama"))
+    adapter = str(run.adapter) if run.adapter else None
+    return {**known, **unknown, "stages": {}, "reason": run.reason, "adapter": adapter}
 
 
 def _row(run: Run, stands: bool) -> HistoryRow:

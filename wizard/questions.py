@@ -22,7 +22,8 @@ from wizard.words import rate_text, t
 class Existing:
     """What is known of a model whose name is taken; None where there is no record of it."""
 
-    in_ollama: bool
+    in_ollama: bool | None
+    """None where Ollama wasn't or couldn't be asked."""
     runs: int = 0
     epochs: float | None = None
     date: str | None = None
@@ -67,8 +68,8 @@ def ask_base_model(offers: Sequence[BaseOffer]) -> str:
 
 def ask_on_exists(name: str, facts: Existing) -> str:
     """What to do with the model that is there: continue, overwrite, skip or cancel."""
-    where = "ask.exists" if facts.in_ollama else "ask.exists_unregistered"
-    message = t(where, name=name)
+    keys = {True: "ask.exists", False: "ask.exists_unregistered", None: "ask.exists_trained"}
+    message = t(keys[facts.in_ollama], name=name)
     if facts.epochs is not None:
         message += t("ask.exists_record", runs=facts.runs, epochs=facts.epochs, date=facts.date)
     choices = [(choice, t(f"menu.exists.{choice}")) for choice in ("continue", "overwrite", "skip", "cancel")]

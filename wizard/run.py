@@ -41,6 +41,7 @@ def _run(request: Request, screen: Screen, stop: Stop) -> dict[str, Any]:
     if request.history:
         return lookups.show_history(history, screen, request.ollama_name)
     name = flow.decide_name(request, screen, history.names(), check_name)
+    lookups.tell_broken(history.broken(name), screen)
     lookup = next((lookups.BY_FLAG[flag] for flag in lookups.BY_FLAG if getattr(request, flag)), None)
     with nullcontext() if request.dry_run else history.lock(name):
         if lookup is not None:
@@ -70,6 +71,10 @@ def _train(request: Request, name: str, history: History, screen: Screen, stop: 
         wake(client, screen.listen)
     stands = look(history, name, client)
     record = stands.run
+    if client is not None and stands.in_ollama is None:
+        if record is None and request.wants_continuation:
+            client.version()  # raises what keeps it from being asked
+        screen.note("note.ollama_unknown", name=name, host=client.host)
     choice = flow.decide_existing(request, name, _existing(stands, history, name))
     if choice == "skip":
         screen.note("note.skipped", name=name)

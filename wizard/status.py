@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from lora_trainer.errors import UserError
 from pipeline.machine import checks, model_names
 from wizard.screen import output
 from wizard.screen.screen import Screen
@@ -13,7 +14,10 @@ def main(arguments: list[str]) -> int:
     """Show the status, or print one name a line; always 0: a lack is something to read, not a failure."""
     output.never_fail_on_characters()
     if "--names" in arguments:
-        output.write("".join(f"{name}\n" for name in model_names()))
+        try:
+            output.write("".join(f"{name}\n" for name in model_names(Screen(to_stderr=True).listen)))
+        except UserError as error:
+            Screen(to_stderr=True).error(error)
         return 0
     screen = Screen()
     for check in checks():

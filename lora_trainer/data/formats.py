@@ -80,7 +80,7 @@ def _list_of_turns(row: Row, value: Any, name: str) -> Iterator[Turn]:
         role, roles = turn[role_key], ROLE_KEYS[role_key]
         if not isinstance(role, str) or role not in roles:
             row.fault("unknown_role", where=where, role=shown(role), right=" / ".join(roles))
-            role = next(iter(roles))  # any: only the content is looked at now
+            role = "user"  # only the content is looked at now
         yield Turn(where, roles[role], turn[CONTENT_KEYS[role_key]])
 
 
@@ -158,13 +158,19 @@ def read_row(values: Any) -> Row:
     if reader is None:
         row.fault("unknown_format", keys=_keys(values))
         return row
-    turns = list(reader.turns(row, values))
-    if values.get("system") not in (None, ""):
-        turns.insert(0, Turn("system", "system", values["system"]))
+    turns = [turn for turn in reader.turns(row, values) if not _says_nothing(turn)]
+    if not _says_nothing(own := Turn("system", "system", values.get("system"))):
+        turns.insert(0, own)
     if not row.faults:
         _check_order(row, turns)
     row.messages = [{"role": turn.role, "content": _text(row, turn)} for turn in turns]
     return row
+
+
+def _says_nothing(turn: Turn) -> bool:
+    """An empty system prompt is none: many exports write one into every row."""
+    content = _joined(turn.content)
+    return turn.role == "system" and (content is None or (isinstance(content, str) and not trim(content)))
 
 
 def _check_order(row: Row, turns: list[Turn]) -> None:
@@ -187,9 +193,7 @@ def _check_order(row: Row, turns: list[Turn]) -> None:
 
 
 def _text(row: Row, turn: Turn) -> str:
-    content = turn.content
-    if isinstance(content, list) and content and all(map(_is_text_part, content)):
-        content = "".join(part["text"] for part in content)
+    content = _joined(turn.content)
     if not isinstance(content, str):
         row.fault("content_type", where=turn.where, type=json_type(content))
         return ""
@@ -200,8 +204,14 @@ def _text(row: Row, turn: Turn) -> str:
     return text
 
 
+def _joined(content: Any) -> Any:
+    """The text of OpenAI's content parts, a list of which a content may be; anything else as it is."""
+    if isinstance(content, list) and content and all(map(_is_text_part, content)):
+        return "".join(part["text"] for part in content)
+    return content
+
+
 def _is_text_part(part: Any) -> bool:
-    """OpenAI's content parts: a content may be a list of them."""
     return isinstance(part, dict) and part.get("type") == "text" and isinstance(part.get("text"), str)
 
 

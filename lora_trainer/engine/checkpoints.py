@@ -6,11 +6,14 @@ A checkpoint is written into a folder of another name and renamed when it is com
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from file_formats.durable import sync_file, sync_folder
+from file_formats.errors import BrokenFile
+from file_formats.safetensors import read_head
 
 _PREFIX = "checkpoint-"
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
@@ -59,12 +62,11 @@ class Checkpoints:
     def complete(self, step: int) -> None:
         """Give the checkpoint that has just been written its name, once its bytes are on the disk."""
         written = self.writing / f"{_PREFIX}{step}"
-        for path in written.iterdir():
-            with path.open("rb+") as file:
-                os.fsync(file.fileno())
+        _sync(written)
         if self.at(step).exists():
             shutil.rmtree(self.at(step))
         written.rename(self.at(step))
+        sync_folder(self.folder)
 
     def prune(self, keep: Iterable[int]) -> None:
         """Delete all checkpoints but the newest two and those named."""
@@ -105,9 +107,10 @@ def has_given_up(history: Sequence[dict[str, Any]]) -> bool:
 
 
 def publish_adapter(checkpoint: Path, adapter: Path) -> None:
-    """Copy a checkpoint's adapter (PEFT's two files) to `adapter`, whole or not at all.
+    """Copy a checkpoint's adapter (PEFT's two files) to `adapter`, whole or not at all, and wait for the disk.
 
-    Raises OSError where the checkpoint isn't there, or the disk is full.
+    So a power cut leaves whole what a record then calls trained. Raises OSError where the checkpoint isn't there, or
+    the disk is full.
     """
     fresh, old = (adapter.with_name(f"{adapter.name}.{end}") for end in ("new", "old"))
     for folder in (fresh, old):
@@ -115,7 +118,30 @@ def publish_adapter(checkpoint: Path, adapter: Path) -> None:
     fresh.mkdir(parents=True)
     for name in ADAPTER_FILES:
         shutil.copyfile(checkpoint / name, fresh / name)
+    _sync(fresh)
     if adapter.exists():
         adapter.rename(old)
     fresh.rename(adapter)
+    sync_folder(adapter.parent)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def adapter_fault(adapter: Path) -> str | None:
+    """What is wrong with an adapter's two files: missing, empty or cut short; None where both are whole."""
+    config, weights = (adapter / name for name in ADAPTER_FILES)
+    try:
+        json.loads(config.read_text(encoding="utf-8"))
+        read_head(weights)
+    except BrokenFile as broken:
+        return f"{weights.name}: {broken.reason}"
+    except OSError as error:
+        return f"{Path(error.filename or adapter).name}: {error.strerror or error}"
+    except ValueError as error:
+        return f"{config.name}: {error}"
+    return None
+
+
+def _sync(folder: Path) -> None:
+    for path in folder.iterdir():
+        sync_file(path)
+    sync_folder(folder)

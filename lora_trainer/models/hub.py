@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lora_trainer.errors import BaseModelError, ResourceError, UserError
+from lora_trainer import proxies
+from lora_trainer.errors import BaseModelError, UserError, as_disk_error
 from lora_trainer.events import Listener, Progress
 
 WANTED = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.tiktoken", "merges.txt", "vocab.txt"]
@@ -40,10 +41,10 @@ def download(repo: str, check: Callable[[Path], object], listener: Listener) -> 
 
 def _told(error: Exception, repo: str, endpoint: str) -> UserError:
     """What a failed download was, in the user's terms."""
-    from huggingface_hub import errors
+    from huggingface_hub import constants, errors
 
-    if getattr(error, "errno", None) == errno.ENOSPC:
-        return ResourceError("error.resource.disk_full", path=os.environ.get("HF_HOME", "~/.cache/huggingface"))
+    if disk := as_disk_error(error, constants.HF_HUB_CACHE):
+        return disk
     # where the cache has nothing either, the hub's own answer is the cause
     cause: BaseException | None = error
     while isinstance(cause, errors.LocalEntryNotFoundError) and cause.__cause__ is not None:
@@ -56,13 +57,33 @@ def _told(error: Exception, repo: str, endpoint: str) -> UserError:
     if isinstance(cause, (errors.RepositoryNotFoundError, errors.HFValidationError)) or status == 404:
         return BaseModelError("error.base_model.not_found", **values)
     if isinstance(cause, errors.OfflineModeIsEnabled):
-        return BaseModelError("error.base_model.offline", **values)
+        variable = "HF_HUB_OFFLINE" if os.environ.get("HF_HUB_OFFLINE") else "TRANSFORMERS_OFFLINE"
+        return BaseModelError("error.base_model.offline", variable=variable, **values)
     if isinstance(error, errors.IncompleteSnapshotError):
         return BaseModelError("error.base_model.incomplete_download", **values)
-    if isinstance(cause, errors.HfHubHTTPError) and status:
+    if isinstance(cause, errors.HfHubHTTPError) and status in (401, 403):
+        return BaseModelError("error.base_model.denied", status=status, **values)
+    if isinstance(cause, errors.HfHubHTTPError) and status and status != 407:
         return BaseModelError("error.base_model.mirror", status=status, **values)
-    reason = f"{type(cause).__name__}: {cause}".splitlines()[0][:300]
-    if type(cause).__module__.startswith("httpx") or isinstance(cause, (ConnectionError, TimeoutError)):
+    return _not_reached(cause, repo, endpoint)
+
+
+def _not_reached(cause: BaseException | None, repo: str, endpoint: str) -> UserError:
+    """What it was that came between us and the hub."""
+    reason, values = _reason(cause), {"repo": repo, "endpoint": endpoint}
+    # httpx makes its connections ready when it is first used, for every proxy that is named anywhere
+    found = proxies.unusable(proxies.all_proxies(), proxies.HTTPX, endpoint)
+    if found and isinstance(cause, (ImportError, ValueError)):
+        return BaseModelError(found[0], **found[1])
+    names = {kind.__name__ for kind in type(cause).__mro__ if kind.__module__.startswith("httpx")}
+    if names & {"UnsupportedProtocol", "InvalidURL"}:
+        return BaseModelError("error.base_model.endpoint", reason=reason, **values)
+    if "CERTIFICATE_VERIFY_FAILED" in reason:
+        return BaseModelError("error.base_model.certificate", reason=reason, **values)
+    never_met = names & {"ConnectError", "ConnectTimeout", "ProxyError"} or "407" in reason
+    if never_met and (found := proxies.in_between(endpoint, reason)):
+        return BaseModelError(found[0], **found[1])
+    if names or isinstance(cause, (ConnectionError, TimeoutError)):
         return BaseModelError("error.base_model.no_network", reason=reason, **values)
     return BaseModelError("error.base_model.download", reason=reason, **values)
 
@@ -74,13 +95,23 @@ def download_from_modelscope(repo: str) -> Path:
     """
     try:
         from modelscope import snapshot_download  # type: ignore[import-not-found, unused-ignore]
-    except ImportError as error:
-        raise BaseModelError("error.base_model.no_modelscope", repo=repo) from error
+    except ModuleNotFoundError as error:
+        if error.name != "modelscope":
+            values = {"repo": repo, "python": sys.executable, "reason": str(error)}
+            raise BaseModelError("error.base_model.modelscope_broken", **values) from error
+        raise BaseModelError("error.base_model.no_modelscope", repo=repo, python=sys.executable) from error
     try:
         return Path(snapshot_download(repo, allow_patterns=WANTED, ignore_patterns=UNWANTED))
     except Exception as error:  # the package documents no errors of its own
-        reason = f"{type(error).__name__}: {error}".splitlines()[0][:300]
-        raise BaseModelError("error.base_model.modelscope", repo=repo, reason=reason) from error
+        if disk := as_disk_error(error, os.environ.get("MODELSCOPE_CACHE", "~/.cache/modelscope")):
+            raise disk from error
+        if found := proxies.unusable(proxies.all_proxies(), proxies.REQUESTS, "https://modelscope.cn"):
+            raise BaseModelError(found[0], **found[1]) from error
+        raise BaseModelError("error.base_model.modelscope", repo=repo, reason=_reason(error)) from error
+
+
+def _reason(error: BaseException | None) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0][:300]
 
 
 def _progress_bar(listener: Listener) -> type:

@@ -99,6 +99,11 @@ def folder_name(name: str) -> str:
     return folder + "+" if folder.endswith(".") or _WINDOWS_DEVICES.match(folder) else folder
 
 
+def name_of_folder(folder: str) -> str:
+    """The model whose runs a folder keeps, in lower case."""
+    return folder.removesuffix("+").replace("+", "/").replace("@", ":")
+
+
 def same_name(one: str, other: str) -> bool:
     """Do both mean one model in Ollama, which fills in defaults and ignores case?"""
     return str(parse_name(one) or one).lower() == str(parse_name(other) or other).lower()

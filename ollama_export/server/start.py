@@ -64,7 +64,7 @@ def ensure_running(
             if code is not None and (code != 0 or way.lasting):
                 log.seek(before)
                 reason = log.read().decode(errors="replace").strip()[-500:] or f"exit code {code}"
-                raise OllamaError("error.ollama.start_failed", command=command, reason=reason)
+                raise _start_failed(way, reason)
             if time.monotonic() > end:
                 if way.lasting:
                     _end(process)
@@ -138,7 +138,7 @@ def _log(way: Way) -> IO[bytes]:
         path.parent.mkdir(parents=True, exist_ok=True)
         return path.open("a+b")
     except OSError as error:
-        raise OllamaError("error.ollama.start_failed", command=" ".join(way.command), reason=str(error)) from error
+        raise _start_failed(way, str(error)) from error
 
 
 def _start(way: Way, client: OllamaClient, log: IO[bytes]) -> subprocess.Popen[bytes]:
@@ -156,5 +156,9 @@ def _start(way: Way, client: OllamaClient, log: IO[bytes]) -> subprocess.Popen[b
             creationflags=detached,
         )
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise OllamaError("error.ollama.start_failed", command=" ".join(way.command), reason=reason) from error
+        raise _start_failed(way, error.strerror or str(error)) from error
+
+
+def _start_failed(way: Way, reason: str) -> OllamaError:
+    key = "error.ollama.start_failed_service" if way.name in ("systemd", "snap") else "error.ollama.start_failed"
+    return OllamaError(key, command=" ".join(way.command), reason=reason)

@@ -6,16 +6,19 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import requests
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection
-from urllib3.exceptions import NewConnectionError
+from urllib3.exceptions import NameResolutionError, NewConnectionError
 
+from lora_trainer import proxies
 from lora_trainer.errors import OllamaError, ResourceError
 from ollama_export.server.host import parse_host
 
@@ -26,6 +29,8 @@ PATIENT = (CONNECT_SECONDS, None)
 _CHUNK = 1 << 20
 _DISK_FULL = ("no space left", "not enough space on the disk", "disk quota exceeded")
 _MEMORY_FULL = ("requires more system memory", "out of memory")
+_API_PATH = re.compile(r"(.*?)/?((?:v1|api)(?:/.*)?)")
+"""A prefix that ends in a path of Ollama's own, as it is copied from an example of its API or of OpenAI's."""
 
 
 class Refused(OllamaError):
@@ -41,12 +46,12 @@ class Transport:
 
     def __init__(self, host: str | None = None) -> None:
         self.given = os.environ.get("OLLAMA_HOST", "") if host is None else host
-        parsed = parse_host(self.given)
-        self.host = parsed.url
-        self.is_local = parsed.is_here
+        self._parsed = parse_host(self.given)
+        self.host = self._parsed.url
+        self.is_local = self._parsed.is_here
         self._session = requests.Session()
         # Python's HTTP libraries, unlike Go's, would ask the environment's proxy even for a server next door.
-        self._session.trust_env = not parsed.is_near
+        self._session.trust_env = not self._parsed.is_near
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, _KeepAlive())
 
@@ -75,22 +80,53 @@ class Transport:
         except requests.exceptions.ReadTimeout as error:
             raise OllamaError("error.ollama.no_answer", seconds=timeout[1], **values) from error
         except requests.exceptions.ConnectionError as error:
-            cause = getattr(error.args[0], "reason", None) if error.args else None
-            known = (requests.exceptions.ConnectTimeout, requests.exceptions.ProxyError, requests.exceptions.SSLError)
-            never_met = isinstance(error, known) or isinstance(cause, NewConnectionError)
-            key = "error.ollama.unreachable" if never_met else "error.ollama.connection_lost"
-            raise OllamaError(key, reason=str(cause or error), **values) from error
+            cause: Any = getattr(error.args[0], "reason", error.args[0]) if error.args else error
+            for part in getattr(cause, "args", ()):
+                if isinstance(part, OSError) and part.filename:
+                    raise part from None  # the file that was to be sent
+            raise self._broken(error, cause, values) from error
         except requests.exceptions.ChunkedEncodingError as error:
             raise OllamaError("error.ollama.connection_lost", reason=str(error), **values) from error
         except (requests.exceptions.RequestException, ValueError) as error:
+            proxy = proxies.proxy_of(self.host) if self._session.trust_env else None
+            if found := proxies.unusable([proxy], proxies.REQUESTS, self.host):
+                raise OllamaError(found[0], **found[1]) from error
             raise OllamaError("error.ollama.host_invalid", given=self.given, reason=str(error)) from error
         if response.status_code < 300 or (response.status_code == 404 and missing_ok):
             return response
         try:
             message = str(response.json()["error"])
         except (ValueError, KeyError, TypeError):
-            message = response.text.strip()[:200]
+            raise self._not_its_own(response, values) from None
         raise self.refusal(values["call"], response.status_code, message, body)
+
+    def _broken(self, error: requests.exceptions.ConnectionError, cause: Any, values: dict[str, Any]) -> OllamaError:
+        """What a connection means that never came about, or broke."""
+        reason = str(cause)
+        if isinstance(error, requests.exceptions.SSLError):
+            return OllamaError("error.ollama.tls", reason=reason, **values)
+        known = (requests.exceptions.ConnectTimeout, requests.exceptions.ProxyError)
+        if not isinstance(error, known) and not isinstance(cause, NewConnectionError):
+            return OllamaError("error.ollama.connection_lost", reason=reason, **values)
+        if self._session.trust_env and (found := proxies.in_between(self.host, reason)):
+            return OllamaError(found[0], **found[1])
+        if isinstance(cause, NameResolutionError):
+            return OllamaError("error.ollama.unknown_name", name=self._parsed.name, reason=reason, **values)
+        return OllamaError("error.ollama.unreachable", reason=reason, **values)
+
+    def _not_its_own(self, response: requests.Response, values: dict[str, Any]) -> OllamaError | ResourceError:
+        """What an error status means that comes without Ollama's JSON: nearly always somebody else's."""
+        status, text = response.status_code, response.text.strip()[:200]
+        if status == 404 and response.request.method != "HEAD":
+            if path := _API_PATH.fullmatch(self._parsed.prefix.strip("/")):
+                plain = replace(self._parsed, prefix=path[1]).url
+                return OllamaError("error.ollama.host_path", given=self.given, path="/" + path[2], plain=plain)
+            return OllamaError("error.ollama.not_ollama", host=self.host)
+        if 300 <= status < 400 and "Location" in response.headers:
+            return OllamaError("error.ollama.redirected", location=response.headers["Location"], **values)
+        if status < 400 or status == 405 or not text:
+            return self.refusal(values["call"], status, text)
+        return Refused("error.ollama.in_between", status, message=text, **values)
 
     def json(self, method: str, path: str, body: Any = None, **more: Any) -> dict[str, Any]:
         """The JSON object that answers a request.

@@ -18,7 +18,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from lora_trainer.errors import UsageError
+from file_formats.errors import BrokenFile
+from lora_trainer.errors import ResourceError, UsageError, as_disk_error
 from lora_trainer.plan import TrainPlan
 from pipeline.request import training_flags
 
@@ -35,6 +36,8 @@ def _know_publications(record: dict[str, Any]) -> dict[str, Any]:
 
 MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _know_publications}
 """From schema n to n + 1; numbered and only ever added to."""
+_FIELDS = {"schema": int, "name": str, "number": int, "status": str, "stages": dict}
+"""What a record has from the first moment on."""
 
 
 def default_home() -> Path:
@@ -122,22 +125,42 @@ class Run:
         self.update(stages=stages, **facts)
 
 
+@dataclass(frozen=True)
+class BrokenRun:
+    """A run whose record can't be read: it is told, and passed over by everything else."""
+
+    name: str
+    number: int
+    folder: Path
+    reason: str
+    """What was found in place of a record."""
+
+    @property
+    def adapter(self) -> Path | None:
+        """What was trained, where that is still there."""
+        adapter = self.folder / "adapter"
+        return adapter if adapter.is_dir() else None
+
+
 class History:
-    """All runs under one home folder."""
+    """All runs under one home folder; raises ResourceError where that can't be read or written."""
 
     def __init__(self, home: Path | None = None) -> None:
         self.home = home or default_home()
 
     def names(self) -> list[str]:
         """The names of all models that have a readable run, in order."""
-        if not self.home.is_dir():
-            return []
-        newest = (self._runs_in(folder)[-1:] for folder in sorted(self.home.iterdir()) if folder.is_dir())
+        newest = (self._runs_in(folder)[-1:] for folder in self._folders())
         return [run.record["name"] for runs in newest for run in runs]
 
     def runs(self, name: str) -> list[Run]:
         """All runs of a model, oldest first."""
         return self._runs_in(self._folder(name))
+
+    def broken(self, name: str | None = None) -> list[BrokenRun]:
+        """The runs, of one model or of all, whose record can't be read."""
+        folders = self._folders() if name is None else [self._folder(name)]
+        return [found for folder in folders for found in self._scan(folder) if isinstance(found, BrokenRun)]
 
     def newest(self, name: str) -> Run | None:
         """The last run that was begun, whatever became of it."""
@@ -155,22 +178,23 @@ class History:
     def begin(self, name: str, **values: Any) -> Run:
         """A new run with its folder and first record."""
         folder = self._folder(name)
-        folder.mkdir(parents=True, exist_ok=True)
-        taken = [int(child.name) for child in folder.iterdir() if child.name.isdecimal()]
-        number = max(taken, default=0) + 1
-        run = Run(folder / str(number))
-        run.folder.mkdir()
-        run.update(
-            schema=SCHEMA,
-            program=version(),
-            name=name,
-            number=number,
-            status="running",
-            created=now(),
-            stages={},
-            publications=[],
-            **values,
-        )  # fmt: skip
+        with _usable(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            taken = [int(child.name) for child in folder.iterdir() if child.name.isdecimal()]
+            number = max(taken, default=0) + 1
+            run = Run(folder / str(number))
+            run.folder.mkdir()
+            run.update(
+                schema=SCHEMA,
+                program=version(),
+                name=name,
+                number=number,
+                status="running",
+                created=now(),
+                stages={},
+                publications=[],
+                **values,
+            )  # fmt: skip
         return run
 
     @contextmanager
@@ -182,17 +206,19 @@ class History:
         from filelock import FileLock, Timeout
 
         folder = self._folder(name)
-        folder.mkdir(parents=True, exist_ok=True)
         holder = folder / "holder.json"
         lock = FileLock(folder / "lock")
+        with _usable(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                who = read_json(holder) or {}
+                values = {"pid": who.get("pid", "?"), "host": who.get("host", "?"), "since": who.get("since", "?")}
+                raise UsageError("error.lock.held", name=name, **values) from None
         try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            who = read_json(holder) or {}
-            values = {"pid": who.get("pid", "?"), "host": who.get("host", "?"), "since": who.get("since", "?")}
-            raise UsageError("error.lock.held", name=name, **values) from None
-        try:
-            write_json(holder, {"pid": os.getpid(), "host": socket.gethostname(), "since": now()})
+            with _usable(folder):
+                write_json(holder, {"pid": os.getpid(), "host": socket.gethostname(), "since": now()})
             yield
         finally:
             holder.unlink(missing_ok=True)
@@ -203,12 +229,66 @@ class History:
 
         return self.home / folder_name(name)
 
+    def _folders(self) -> list[Path]:
+        return sorted(child for child in _children(self.home) if child.is_dir())
+
     def _runs_in(self, folder: Path) -> list[Run]:
-        if not folder.is_dir():
+        return [found for found in self._scan(folder) if isinstance(found, Run)]
+
+    def _scan(self, folder: Path) -> Iterator[Run | BrokenRun]:
+        """The runs in a model's folder, oldest first."""
+        from ollama_export.server.names import name_of_folder
+
+        numbered = (child for child in _children(folder) if child.name.isdecimal() and child.is_dir())
+        for number in sorted(int(child.name) for child in numbered):
+            run = folder / str(number)
+            try:
+                yield Run(run, migrated(_read_record(run / "run.json")))
+            except BrokenFile as broken:
+                # a run that was killed before its first record has nothing to be told of
+                if broken.path.exists() or (run / "adapter").exists() or (run / "checkpoints").exists():
+                    yield BrokenRun(name_of_folder(folder.name), number, run, broken.reason)
+
+
+@contextmanager
+def _usable(folder: Path) -> Iterator[None]:
+    """Raise ResourceError where runs can't be read or written here."""
+    try:
+        yield
+    except OSError as error:
+        disk = as_disk_error(error, str(folder))
+        if disk is not None and disk.key == "error.disk.full_somewhere":
+            raise disk from error
+        raise ResourceError(
+            "error.home.unusable", path=error.filename or folder, reason=error.strerror or str(error)
+        ) from error
+
+
+def _children(folder: Path) -> list[Path]:
+    with _usable(folder):
+        try:
+            return list(folder.iterdir())
+        except FileNotFoundError:
             return []
-        numbers = sorted(int(child.name) for child in folder.iterdir() if child.name.isdecimal() and child.is_dir())
-        found = ((folder / str(number), read_json(folder / str(number) / "run.json")) for number in numbers)
-        return [Run(path, migrated(record)) for path, record in found if record is not None]
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    """A record as it was written; raises BrokenFile."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        values = json.loads(text) if text.strip("\0 \n") else None
+    except OSError as error:
+        raise BrokenFile(path, error.strerror or str(error)) from error
+    except (ValueError, RecursionError) as error:
+        raise BrokenFile(path, f"no JSON: {error}") from error
+    if values is None:
+        raise BrokenFile(path, "it is empty")
+    if not isinstance(values, dict):
+        raise BrokenFile(path, "no JSON object")
+    lacking = [name for name, kind in _FIELDS.items() if not isinstance(values.get(name), kind)]
+    if lacking:
+        raise BrokenFile(path, f"no {', '.join(lacking)} in it")
+    return values
 
 
 def migrated(record: dict[str, Any]) -> dict[str, Any]:
@@ -221,10 +301,11 @@ def migrated(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Write a file whole or not at all: temporary name, fsync, rename."""
+    """Write a file whole or not at all: temporary name, fsync, rename. What JSON can't say is written as text."""
     temporary = path.with_name(path.name + ".new")
-    with temporary.open("w", encoding="utf-8", newline="\n") as file:
-        json.dump(values, file, ensure_ascii=False, indent=1)
+    # half a surrogate pair (a file name that isn't UTF-8) becomes JSON's own escape
+    with temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
+        json.dump(values, file, ensure_ascii=False, indent=1, default=str)
         file.flush()
         os.fsync(file.fileno())
     for attempt in range(5):

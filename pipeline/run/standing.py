@@ -15,6 +15,7 @@ from lora_trainer.errors import OllamaError, UsageError
 from lora_trainer.events import Listener, Note
 from pipeline.job import identity
 from pipeline.request import Request
+from pipeline.run.adapters import mend_adapter
 from pipeline.run.history import History, Run
 
 if TYPE_CHECKING:
@@ -129,6 +130,7 @@ def run_to_go_on(
         raise UsageError("error.nothing_to_resume", name=name)
     if run is None or request.dry_run:
         return None
+    mend_adapter(run, listener)
     trained = run.has_done("train") and not request.ladder
     if trained and request.resume:
         return Pending(run, None)

@@ -17,8 +17,9 @@ class Death(Exception):
 class Fault:
     kind: str
     """"die" (before the request is worked on), "die_after" (worked on, not answered), "die_during" (in the middle of an
-    upload's body or after the first line of a stream), "full" (no space left on device), "slow" or "hold" (not worked
-    on while the fault is there, and then dropped)."""
+    upload's body or after the first line of a stream), "cut" (dropped in the middle of an upload's body by a server
+    that lives on), "full" (no space left on device), "slow" or "hold" (not worked on while the fault is there, and then
+    dropped)."""
     path: str
     """The beginning of the request's path."""
     at: int = 1
@@ -36,7 +37,7 @@ class Faults:
         self._lock = threading.Lock()
 
     def add(self, kind: str, path: str, at: int = 1, *, method: str = "", seconds: float = 0.0) -> Fault:
-        if kind not in ("die", "die_after", "die_during", "full", "slow", "hold"):
+        if kind not in ("die", "die_after", "die_during", "cut", "full", "slow", "hold"):
             raise ValueError(f"unknown fault: {kind}")
         fault = Fault(kind, path, at, method, seconds)
         with self._lock:

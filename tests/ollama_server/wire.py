@@ -204,6 +204,8 @@ class Handler(BaseHTTPRequestHandler):
                 out.write(chunk)
                 if "die_during" in self.faults:
                     raise Death
+                if "cut" in self.faults:
+                    raise ConnectionAbortedError
                 if "full" in self.faults and count == 0:
                     raise disk_full(out.name)
 

@@ -224,6 +224,27 @@ def test_a_system_prompt_that_is_given_goes_before_the_most_common_one(tmp_path:
     assert [dialogue.system for dialogue in dataset.train] == ["S", "Mine"]
 
 
+def test_an_empty_system_message_is_no_system_message(tmp_path: Path) -> None:
+    parts, human = [{"type": "text", "text": " "}], [("human", "g"), ("gpt", "h")]
+    nothing = [
+        turns(("system", ""), ("user", "a"), ("assistant", "b")),
+        turns(("system", " \u3000\n"), ("user", "c"), ("assistant", "d")),
+        {"messages": [{"role": "system", "content": None}, *chat("e")["messages"]]},
+        {"messages": [{"role": "system", "content": parts}, *chat("f")["messages"]]},
+        {"conversations": [{"from": role, "value": text} for role, text in [("system", ""), *human]]},
+        {"instruction": "i", "output": "j", "system": "  "},
+        # nor is there one too many, or one that comes too late
+        turns(("system", "S"), ("system", ""), ("user", "k"), ("system", ""), ("assistant", "l")),
+    ]  # fmt: skip
+    dataset = load(tmp_path, lines(*nothing))
+    assert not dataset.faults
+    assert [dialogue.system for dialogue in dataset.train] == ["S"] * 7
+    assert notes(dataset)["system_added"] == {"count": 6}
+    assert kinds(load(tmp_path, lines(turns(("system", ["S"]), ("user", "a"), ("assistant", "b"))))) == [
+        (1, "content_type")
+    ]
+
+
 def test_no_system_takes_every_system_prompt_away(tmp_path: Path) -> None:
     dataset = load(tmp_path, lines(chat("a", system="S"), chat("b")), no_system=True)
     assert dataset.system is None

