@@ -44,6 +44,27 @@ class SafetensorsHead:
         return sum(math.prod(entry.shape) for entry in self.tensors.values())
 
 
+INDEX = "model.safetensors.index.json"
+
+
+def weight_files(folder: Path) -> list[str]:
+    """The names of the files that hold a model folder's weights, in order, whether or not they are there.
+
+    Those that its index lists, else model.safetensors: what lies beside them is another model's, or a left-over.
+    Raises BrokenFile for an index that is none.
+    """
+    index = folder / INDEX
+    if not index.is_file():
+        return ["model.safetensors"]
+    try:
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        if not names or any(Path(name).name != name for name in names):
+            raise ValueError(str(names))
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise BrokenFile(index, f"no list of files: {error}") from error
+    return names
+
+
 def read_head(path: Path) -> SafetensorsHead:
     """Read the head; raises BrokenFile where the file is none, or shorter or longer than its header says."""
     size = path.stat().st_size

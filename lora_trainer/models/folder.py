@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from file_formats.errors import BrokenFile
-from file_formats.safetensors import SafetensorsHead, read_head
+from file_formats.safetensors import INDEX, SafetensorsHead, read_head, weight_files
 from lora_trainer.errors import BaseModelError
 
 _SAMPLE = 1 << 16
@@ -72,6 +72,22 @@ def check_config(folder: Path) -> str:
     return name
 
 
+def foreign_code(folder: Path, *configurations: str) -> list[str]:
+    """The files of code that a model folder's `configurations` name as its own (`auto_map`): they are never run."""
+    found: set[str] = set()
+    for name in configurations or ("config.json", "tokenizer_config.json"):
+        try:
+            named = json.loads((folder / name).read_text(encoding="utf-8")).get("auto_map") or {}
+        except (OSError, ValueError, AttributeError, RecursionError):
+            continue
+        for value in named.values() if isinstance(named, dict) else [named]:
+            for reference in value if isinstance(value, list) else [value]:
+                if isinstance(reference, str):
+                    # FILE.CLASS, or that of another repository: REPOSITORY--FILE.CLASS
+                    found.add(reference.rpartition(".")[0].replace("--", "/") + ".py")
+    return sorted(found)
+
+
 def _adapter_base(folder: Path) -> str:
     try:
         config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
@@ -82,18 +98,14 @@ def _adapter_base(folder: Path) -> str:
 
 def _weight_files(folder: Path) -> list[Path]:
     """The safetensors files that transformers would load; raises BaseModelError where they aren't all there."""
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        try:
-            names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-        except (ValueError, LookupError, AttributeError) as error:
-            raise BaseModelError("error.base_model.incomplete", path=str(folder), file=index.name) from error
-    else:
-        names = ["model.safetensors"]
+    try:
+        names = weight_files(folder)
+    except BrokenFile as error:
+        raise BaseModelError("error.base_model.incomplete", path=str(folder), file=INDEX) from error
     missing = [name for name in names if not (folder / name).is_file()]
     if not missing:
         return [folder / name for name in names]
-    if not index.is_file():
+    if not (folder / INDEX).is_file():
         if any(folder.glob("*.bin")) or any(folder.glob("*.pth")):
             raise BaseModelError("error.base_model.no_safetensors", path=str(folder))
         if ggufs := sorted(folder.glob("*.gguf")):

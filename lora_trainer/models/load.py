@@ -10,6 +10,7 @@ from typing import Any
 from file_formats.gguf import read_head
 from lora_trainer.chat_format import ChatFormat, find_chat_format
 from lora_trainer.errors import BaseModelError
+from lora_trainer.models.folder import foreign_code
 from lora_trainer.models.gguf_reader import quicken_reader
 from lora_trainer.models.quantization import keep_gradients, quantization
 from lora_trainer.models.source import BaseModel
@@ -25,10 +26,14 @@ def _config(base: BaseModel) -> Any:
     from transformers import AutoConfig, LlamaConfig
 
     silence_libraries()
+    options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     if base.kind == "folder":
-        return AutoConfig.from_pretrained(base.path, local_files_only=True, trust_remote_code=False)
+        config = AutoConfig.from_pretrained(base.path, **options)
+        # a name of a kernel there would have code fetched from the hub
+        config._attn_implementation = config._experts_implementation = None
+        return config
     quicken_reader()
-    config = AutoConfig.from_pretrained(base.path.parent, gguf_file=base.path.name, local_files_only=True)
+    config = AutoConfig.from_pretrained(base.path.parent, gguf_file=base.path.name, **options)
     if config.model_type == "mistral" and base.architecture == "llama":
         # told apart by its name there, whose tensors it then doesn't find; to llama.cpp it is a Llama
         config = LlamaConfig(**{**config.to_dict(), "model_type": "llama", "architectures": ["LlamaForCausalLM"]})
@@ -64,6 +69,9 @@ def load_tokenizer(base: BaseModel) -> Any:
         tokenizer = AutoTokenizer.from_pretrained(base.path, local_files_only=True, trust_remote_code=False)
     except (ValueError, OSError, ImportError, KeyError) as error:
         reason = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
+        if code := foreign_code(base.path, "tokenizer_config.json"):
+            values = {"path": str(base.path), "code": ", ".join(code), "reason": reason}
+            raise BaseModelError("error.base_model.foreign_tokenizer", **values) from error
         raise BaseModelError("error.base_model.tokenizer", path=str(base.path), reason=reason) from error
     if isinstance(tokenizer.backend_tokenizer.normalizer, normalizers.NFC):
         tokenizer.backend_tokenizer.normalizer = None
@@ -80,6 +88,8 @@ def load_model(base: BaseModel, device: str, dtype: str, *, four_bits: bool = Fa
 
     silence_libraries()
     options: dict[str, Any] = {"dtype": getattr(torch, dtype), "local_files_only": True, "config": load_config(base)}
+    # an adapter that lies beside the weights is none of the base model's
+    options["adapter_kwargs"] = {"subfolder": "none"}
     if base.kind == "gguf":
         options |= {"gguf_file": base.path.name, "quantization_config": GgufConfig(dequantize=True)}
         # this bar of theirs has no switch

@@ -21,6 +21,7 @@ from file_formats.file_types import FILE_TYPES
 from file_formats.gguf import serving_order
 from lora_trainer import errors
 from ollama_export.gguf.converter import converter_folder, use_converter
+from ollama_export.gguf.foreign_code import refuse_foreign_code
 from ollama_export.gguf.from_folder import general_name, plan_folder
 from ollama_export.gguf.from_gguf import plan_gguf
 from ollama_export.gguf.lora_delta import read_adapter, require_merged
@@ -40,6 +41,7 @@ def convert(arguments: dict[str, Any], report: Any) -> GgufFile:
     if arguments["kind"] == "gguf":
         metadata, plan, kind = plan_gguf(base, deltas, file_type)
     else:
+        refuse_foreign_code(base)
         metadata, plan = plan_folder(base, deltas, file_type, general_name(base, out.stem))
         kind = FILE_TYPES[file_type].number
     serving = {name: arguments[name] for name in ("chat_template", "add_bos", "eos_token")}

@@ -26,6 +26,7 @@ def check(job: Job, listener: Listener) -> Prepared | None:
     """
     from lora_trainer.engine.hardware import unused_card
     from lora_trainer.engine.sharding import check_version
+    from lora_trainer.models.folder import foreign_code
     from lora_trainer.models.load import chat_format_of, load_tokenizer
     from lora_trainer.models.source import resolve_base_model
     from ollama_export.gguf.export import supported_architecture
@@ -44,6 +45,8 @@ def check(job: Job, listener: Listener) -> Prepared | None:
         facts |= {"architecture": base.architecture, "size": parameter_count(base.parameters)}
         if job.run is not None and job.run.record["base"]["revision"] != base.revision:
             raise BaseModelError("error.base.changed", source=base.source)
+    if code := foreign_code(base.path):
+        listener(Note("note.base.foreign_code", {"source": base.source, "code": ", ".join(code)}))
     with checking(listener, "architecture"):
         if not supported_architecture(base.path, base.kind, job.request.llama_cpp):
             raise BaseModelError("error.base.not_convertible", architecture=base.architecture, source=base.source)
