@@ -13,12 +13,14 @@ from lora_trainer.chat_format import ChatFormat
 from lora_trainer.engine.schedule import stable_steps
 from lora_trainer.errors import ConversionError, Interrupted, UsageError, UserError
 from lora_trainer.events import Listener, Note, Progress, StageDone, StageStarted
+from lora_trainer.models.recorded import base_record
 from ollama_export.modelfile import modelfile
 from ollama_export.publish import Publication, publish
 from ollama_export.template import gguf_chat_template, ollama_template
 from pipeline.checks.checklist import Prepared
 from pipeline.checks.proofs import proofs_of
 from pipeline.job import Job, identity, library_versions
+from pipeline.run.base_model import recorded_base_model
 from pipeline.run.beginnings import Beginning, beginning_of, find_beginning, first_adapter
 from pipeline.run.history import Run, now
 from pipeline.run.processes import Work, together
@@ -114,13 +116,7 @@ def _first_record(job: Job, prepared: Prepared) -> dict[str, Any]:
         "parent": job.previous.number if job.previous else None,
         "plan": job.plan.to_json(),
         "data": {"fingerprint": data.fingerprint, "files": data.files, **data.statistics()},
-        "base": {
-            "source": prepared.base.source,
-            "kind": prepared.base.kind,
-            "revision": prepared.base.revision,
-            "architecture": prepared.base.architecture,
-            "parameters": prepared.base.parameters,
-        },
+        "base": base_record(prepared.base),
         "system": data.system,
         "chat_format": prepared.chat_format.to_json(),
         "keep_chat_template": job.request.keep_chat_template,
@@ -220,14 +216,11 @@ def _take_beginning(job: Job, prepared: Prepared, run: Run, listener: Listener) 
             listener(Note("note.beginning.warm_start"))
 
 
-def _export(job: Job, prepared: Prepared | None, run: Run, listener: Listener, _: Stop) -> dict[str, Any]:
-    from lora_trainer.models.source import resolve_base_model
+def _export(job: Job, _: Prepared | None, run: Run, listener: Listener, __: Stop) -> dict[str, Any]:
     from ollama_export.gguf.export import export_gguf
-    from pipeline.run.published import ollama_blob
 
-    source, blob = run.record["base"]["source"], ollama_blob(job.client)
-    base = prepared.base if prepared else resolve_base_model(source, listener=listener, ollama_blob=blob)
-
+    # also right behind a training: hours may lie between
+    base = recorded_base_model(run.record["base"], job.client, listener)
     chat_format = ChatFormat.from_json(run.record["chat_format"])
     # What was proven of an earlier file says nothing of the one that is written now.
     run.update(stages={"train": run.record["stages"]["train"]})

@@ -11,6 +11,8 @@ from file_formats.errors import BrokenFile
 from file_formats.safetensors import INDEX, SafetensorsHead, read_head, weight_files
 from lora_trainer.errors import BaseModelError
 
+_CONFIGURATION = ("config.json", "tokenizer*", "vocab*", "merges.txt", "*.jinja", "*.tiktoken", "added_tokens.json",
+                  "special_tokens_map.json")  # fmt: skip
 _SAMPLE = 1 << 16
 """Bytes of each end of a weight file that go into the digest."""
 
@@ -39,6 +41,12 @@ def check_folder(folder: Path) -> ModelFolder:
         digest.update(f"{file.name} {file.stat().st_size} ".encode() + sample)
         parameters += head.parameters
     return ModelFolder(architecture, parameters, digest.hexdigest())
+
+
+def configuration_files(folder: Path) -> dict[str, str]:
+    """Name -> sha256 of the files beside the weights that say what a model computes: configuration and tokenizer."""
+    found = {path for pattern in _CONFIGURATION for path in folder.glob(pattern) if path.is_file()}
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(found)}
 
 
 def check_config(folder: Path) -> str:

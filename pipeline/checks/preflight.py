@@ -13,7 +13,8 @@ from pipeline.checks.proofs import choose_proofs
 from pipeline.checks.rehearsal import rehearse
 from pipeline.checks.resources import check_disk, check_four_bits, check_memory, parameter_count
 from pipeline.job import Dataset, Job, library_versions
-from pipeline.run.published import ollama_blob, tell_start
+from pipeline.run.base_model import base_model_of
+from pipeline.run.published import tell_start
 
 if TYPE_CHECKING:
     from lora_trainer.data.encode import EncodedDialogues
@@ -28,7 +29,6 @@ def check(job: Job, listener: Listener) -> Prepared | None:
     from lora_trainer.engine.sharding import check_version
     from lora_trainer.models.folder import foreign_code
     from lora_trainer.models.load import chat_format_of, load_tokenizer
-    from lora_trainer.models.source import resolve_base_model
     from ollama_export.gguf.export import supported_architecture
 
     check_version()
@@ -41,10 +41,8 @@ def check(job: Job, listener: Listener) -> Prepared | None:
     if trained and job.run is not None and job.run.has_done("export"):
         return None
     with checking(listener, "base_model") as facts:
-        base = resolve_base_model(job.base_source, listener=listener, ollama_blob=ollama_blob(job.client))
+        base = base_model_of(job, listener)
         facts |= {"architecture": base.architecture, "size": parameter_count(base.parameters)}
-        if job.run is not None and job.run.record["base"]["revision"] != base.revision:
-            raise BaseModelError("error.base.changed", source=base.source)
     if code := foreign_code(base.path):
         listener(Note("note.base.foreign_code", {"source": base.source, "code": ", ".join(code)}))
     with checking(listener, "architecture"):

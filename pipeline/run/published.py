@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-
 from lora_trainer.errors import OllamaError, UsageError
 from lora_trainer.events import Listener, Note, Progress
 from ollama_export.proof import verify
@@ -24,11 +21,6 @@ def connect() -> OllamaClient:
 def tell_start(command: str, listener: Listener) -> None:
     """Say that a stopped Ollama is being started, and how."""
     listener(Note("note.starting_ollama", {"command": command}))
-
-
-def ollama_blob(client: OllamaClient | None) -> Callable[[str], Path]:
-    """Where `ollama:NAME` finds the model's file; a run that registers nothing asks Ollama all the same."""
-    return lambda name: (client or OllamaClient()).blob_path(name)
 
 
 def is_in_ollama(client: OllamaClient, name: str, listener: Listener, *, start: bool) -> bool:

@@ -35,6 +35,7 @@ def job(folder: Path, base: Path | str, *, rows: Sequence[dict] | None = None, p
         plan=plan or TrainPlan(),
         dataset=read_data(request),
         base_source=str(base),
+        recorded_base=None,
         strategy=None,
         overwrite=False,
         previous=None,
