@@ -59,8 +59,8 @@ def check_config(folder: Path) -> str:
     try:
         config = json.loads(config_file.read_text(encoding="utf-8"))
         names = config.get("architectures") or [""]
-        name = str(names[0])
-    except (ValueError, AttributeError, LookupError) as error:
+        name, model_type = str(names[0]), str(config.get("model_type", ""))
+    except (ValueError, AttributeError, LookupError, TypeError, RecursionError) as error:
         raise BaseModelError("error.base_model.broken_config", path=str(config_file), reason=str(error)) from error
     if config.get("is_encoder_decoder"):
         raise BaseModelError("error.base_model.encoder_decoder", architecture=name)
@@ -73,7 +73,7 @@ def check_config(folder: Path) -> str:
 
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as KNOWN
 
-    if name != KNOWN.get(config.get("model_type", "")):
+    if name != KNOWN.get(model_type):
         if "auto_map" in config or name.endswith("ForCausalLM"):
             raise BaseModelError("error.base_model.unknown_architecture", architecture=name)
         raise BaseModelError("error.base_model.not_causal", architecture=name)

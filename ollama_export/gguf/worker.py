@@ -58,6 +58,14 @@ def convert(arguments: dict[str, Any], report: Any) -> GgufFile:
         return stream.finish(file_type)
 
 
+def reason_of(error: Exception) -> str:
+    """What a foreign error says, and the line that raised it: many an assertion says nothing else."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    file = "/".join(Path(place.filename).parts[-2:])
+    said = str(error).strip() or place.line
+    return f"{type(error).__name__}: {said} ({file}, line {place.lineno})"
+
+
 def main() -> int:
     """Do what stdin says."""
     # Ctrl-C reaches both processes: whether the work ends is the other one's decision
@@ -90,8 +98,8 @@ def main() -> int:
         return 1
     except Exception as error:
         traceback.print_exc()
-        reason = f"{type(error).__name__}: {error}"
-        say(error={"class": "ConversionError", "key": "error.export.converter", "values": {"reason": reason}})
+        key = "error.export.file_missing" if isinstance(error, FileNotFoundError) else "error.export.converter"
+        say(error={"class": "ConversionError", "key": key, "values": {"reason": reason_of(error)}})
         return errors.ConversionError.exit_code
     say(progress=[made.size, made.size])
     say(result={"sha256": made.sha256, "size": made.size, "tensors": made.tensors})

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from lora_trainer.errors import OllamaError
+from lora_trainer.chat_format import ChatFormat
+from lora_trainer.errors import BaseModelError, OllamaError
 from lora_trainer.events import Listener, Note
 from lora_trainer.models.recorded import is_commit, resolve_recorded_base
 from lora_trainer.models.source import BaseModel, look_for_base_model, resolve_base_model
@@ -32,6 +33,21 @@ def recorded_base_model(record: Mapping[str, Any], client: OllamaClient | None, 
     """
     stored = lambda digest, name: _ollama(client).stored_file(digest, name)  # noqa: E731
     return resolve_recorded_base(record, stored_file=stored, listener=listener)
+
+
+def chat_format_in(job: Job, base: BaseModel, tokenizer: Any) -> ChatFormat:
+    """The chat format of the job's base model; raises BaseModelError, which tells a model that chats by other means."""
+    from lora_trainer.models.load import chat_format_of
+
+    try:
+        return chat_format_of(base, tokenizer)
+    except BaseModelError as error:
+        name = base.source.removeprefix("ollama:")
+        if error.key != "error.base_model.no_chat_template" or name == base.source:
+            raise
+        if _ollama(job.client).show(name).get("template", "").strip() in ("", "{{ .Prompt }}"):
+            raise
+        raise BaseModelError("error.base.template_only", source=base.source) from error
 
 
 def look_for(source: str, recorded: Mapping[str, Any] | None, client: OllamaClient | None, listener: Listener) -> None:

@@ -15,6 +15,7 @@ import pytest
 from ollama_export.gguf.lora_delta import read_adapter
 from ollama_export.server.client import OllamaClient
 from tests.ollama_server.server import OllamaServer
+from tests.ollama_server.tiny_gguf import make_tiny_gguf
 from tests.support.exports import export, tensors
 from tests.support.foreign_code import MARK, add_code
 from tests.support.hub_server import COMMIT, NEXT, HubServer
@@ -187,6 +188,19 @@ def test_a_dry_run_looks_at_a_hub_model_and_fetches_none_of_it(
     assert program.run("--dry_run", "--base_model", "acme/tiny")["status"] == "dry_run"
     assert "model.safetensors" not in hub.fetched
     assert not list((tmp_path / "hub").rglob("config.json"))
+
+
+def test_a_model_that_chats_by_the_template_beside_it_is_not_said_to_have_never_learnt_to(
+    program: Program, client: OllamaClient, tmp_path: Path
+) -> None:
+    path = make_tiny_gguf(tmp_path / "silent.gguf", chat_template=None)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    client.upload(path, digest)
+    template = "{{ range .Messages }}[{{ .Role }}] {{ .Content }}\n{{ end }}[assistant] "
+    client.create("chatty", files={"model.gguf": digest}, template=template)
+    client.create("silent", files={"model.gguf": digest})
+    for name, key in (("chatty", "error.base.template_only"), ("silent", "error.base_model.no_chat_template")):
+        assert program.run("--base_model", f"ollama:{name}", expect=6)["error"]["key"] == key
 
 
 def test_a_folders_own_code_is_named_and_never_run_from_the_checks_to_the_gguf(

@@ -117,6 +117,21 @@ def make_tiny(folder: Path, family: str = "qwen2", *, tied: bool = True, shards:
     return folder
 
 
+def add_tokens(folder: Path, count: int) -> None:
+    """Give a model folder's tokenizer special tokens <0>, <1>, … and its embedding none."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    names = [f"<{number}>" for number in range(count)]
+    tokenizer.add_special_tokens(names)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    config["added_tokens_decoder"] |= {
+        str(tokenizer.token_to_id(name)): {"content": name, "special": True} for name in names
+    }
+    (folder / "tokenizer_config.json").write_text(json.dumps(config, ensure_ascii=False), encoding="utf-8")
+
+
 def _config(family: str, vocabulary: dict[str, int], tied: bool) -> Any:
     from transformers import AutoConfig
 

@@ -11,13 +11,14 @@ import pytest
 
 from lora_trainer.errors import BaseModelError, ConversionError, DataError, ResourceError
 from lora_trainer.events import Check, Event
+from lora_trainer.models.load import load_config
 from lora_trainer.models.source import resolve_base_model
 from lora_trainer.plan import TrainPlan
 from pipeline.checks import preflight
 from pipeline.job import Job, read_data
 from pipeline.request import Request
 from pipeline.run.history import History
-from tests.support.tiny import FAMILIES, make_tiny
+from tests.support.tiny import FAMILIES, add_tokens, make_tiny
 
 
 def job(folder: Path, base: Path | str, *, rows: Sequence[dict] | None = None, plan: TrainPlan | None = None) -> Job:
@@ -99,6 +100,35 @@ def test_an_architecture_that_the_converter_does_not_know_is_refused(tmp_path):
     with pytest.raises(BaseModelError) as refused:
         checked(job(tmp_path, base))
     assert refused.value.key == "error.base.not_convertible"
+
+
+def test_tokens_that_the_embedding_has_no_rows_for_are_refused_before_the_converter_asserts_it(tmp_path):
+    base = make_tiny(tmp_path / "base")
+    add_tokens(base, 64)
+    with pytest.raises(BaseModelError) as refused:
+        checked(job(tmp_path, base))
+    assert refused.value.key == "error.base_model.too_many_tokens"
+    assert set(refused.value.values["without"].split()) <= {f"<{number}>" for number in range(64)}
+    assert (
+        refused.value.values["tokens"]
+        > refused.value.values["rows"]
+        == load_config(resolve_base_model(str(base))).vocab_size
+    )
+
+
+def test_added_tokens_that_no_conversation_has_may_be_without_rows_where_llama_cpp_passes_over_them(tmp_path):
+    base = make_tiny(tmp_path / "base", "gemma2")
+    add_tokens(base, 64)
+    assert set(checked(job(tmp_path, base))[1].values()) == {"ok"}
+
+
+def test_a_gguf_that_only_this_program_does_not_know_is_not_blamed_on_llama_cpp(tmp_path, tiny_gguf):
+    base = tmp_path / "base.gguf"
+    # transformers reads it, llama.cpp serves it, and from_gguf.py has no row for it
+    base.write_bytes(tiny_gguf.read_bytes().replace(b"llama", b"bloom"))
+    with pytest.raises(BaseModelError) as refused:
+        checked(job(tmp_path, base))
+    assert refused.value.key == "error.base.not_mergeable" and "qwen2" in refused.value.values["known"]
 
 
 def test_a_tokenizer_that_llama_cpp_cuts_otherwise_is_refused(tmp_path):
