@@ -6,6 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from file_formats.errors import BrokenFile
 from file_formats.safetensors import INDEX, SafetensorsHead, read_head, weight_files
@@ -13,6 +14,7 @@ from lora_trainer.errors import BaseModelError
 
 _CONFIGURATION = ("config.json", "tokenizer*", "vocab*", "merges.txt", "*.jinja", "*.tiktoken", "added_tokens.json",
                   "special_tokens_map.json")  # fmt: skip
+_LAYERS = {"num_hidden_layers", "num_layers", "n_layer", "n_layers"}
 _SAMPLE = 1 << 16
 """Bytes of each end of a weight file that go into the digest."""
 
@@ -35,12 +37,26 @@ def check_folder(folder: Path) -> ModelFolder:
     if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "vocab.json")):
         raise BaseModelError("error.base_model.no_tokenizer", path=str(folder))
     digest = hashlib.sha256()
-    parameters = 0
+    parameters = tensors = 0
     for file in _weight_files(folder):
         head, sample = _safetensors(file)
         digest.update(f"{file.name} {file.stat().st_size} ".encode() + sample)
         parameters += head.parameters
+        tensors += len(head.tensors)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    for name in _LAYERS & config.keys():
+        check_layers(folder / "config.json", config[name], tensors)
     return ModelFolder(architecture, parameters, digest.hexdigest())
+
+
+def check_layers(path: Path, layers: Any, tensors: int) -> None:
+    """Raise BaseModelError for a number of layers that can't be the one of so many tensors.
+
+    Whatever is made of such a configuration, be it a list of the layers' kinds, might fill the memory.
+    """
+    if type(layers) is not int or not 0 < layers <= tensors:
+        reason = f"{layers!r:.40} layers, {tensors} tensors"
+        raise BaseModelError("error.base_model.broken_config", path=str(path), reason=reason)
 
 
 def configuration_files(folder: Path) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,9 @@ def _broken_config(base: BaseModel, error: Exception) -> BaseModelError:
 
 def shortened(error: Exception) -> str:
     """What a library's error says, as one line that fits a message."""
-    return " ".join(str(error).split())[:300] or type(error).__name__
+    said = " ".join(str(error).split())[:300]
+    # a missing key says only itself
+    return f"{type(error).__name__}: {said}" if isinstance(error, LookupError) or not said else said
 
 
 def empty_model(base: BaseModel) -> Any:
@@ -86,6 +89,14 @@ def empty_model(base: BaseModel) -> Any:
             return AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     except Exception as error:  # any value may be one that no layer can be made of
         raise _broken_config(base, error) from error
+
+
+def check_weights(base: BaseModel) -> None:
+    """Raise BaseModelError where the configuration describes a model of more weights than its files hold."""
+    needed = sum(weight.numel() for weight in empty_model(base).parameters())
+    if needed > base.parameters:
+        values = {"path": str(base.path), "needed": needed, "found": base.parameters}
+        raise BaseModelError("error.base_model.too_few_weights", **values)
 
 
 def load_tokenizer(base: BaseModel) -> Any:
@@ -105,6 +116,9 @@ def load_tokenizer(base: BaseModel) -> Any:
             return build_tokenizer(read_head(base.path))
         tokenizer = AutoTokenizer.from_pretrained(base.path, local_files_only=True, trust_remote_code=False)
         normalizer = tokenizer.backend_tokenizer.normalizer
+        # a matter of the plan, not of the tokenizer; what stands there may be anything
+        tokenizer.model_max_length = sys.maxsize
+        tokenizer("a")
     except BaseModelError:
         raise
     except Exception as error:  # every family reads its own files in its own way
@@ -214,8 +228,11 @@ def embedding_rows(base: BaseModel) -> int:
     """How many tokens the base model has weights for."""
     if base.kind == "folder":
         return int(load_config(base).get_text_config().vocab_size)
-    shapes = {tensor.name: tensor.shape for tensor in read_head(base.path).tensors}
-    return shapes["token_embd.weight"][0]
+    name = "token_embd.weight"
+    shape = next((tensor.shape for tensor in read_head(base.path).tensors if tensor.name == name), ())
+    if len(shape) != 2:
+        raise BaseModelError("error.base_model.weights_missing", path=str(base.path), count=1, names=name)
+    return shape[0]
 
 
 def silence_libraries() -> None:

@@ -13,7 +13,7 @@ from file_formats.errors import BrokenFile
 from file_formats.gguf import read_head
 from lora_trainer.errors import BaseModelError
 from lora_trainer.events import Listener, ignore
-from lora_trainer.models.folder import check_config, check_folder
+from lora_trainer.models.folder import check_config, check_folder, check_layers
 
 _HUB_ID = re.compile(r"[\w.-]{1,96}(/[\w.-]{1,96})?", re.ASCII)
 
@@ -110,6 +110,7 @@ def model_in_file(source: str, path: Path) -> BaseModel:
         raise BaseModelError("error.base_model.gguf_split", path=str(path))
     if not _reads_gguf(head.architecture):
         raise BaseModelError("error.base_model.gguf_architecture", architecture=head.architecture)
+    check_layers(path, head.get(f"{head.architecture}.block_count"), len(head.tensors))
     scaling = head.get(f"{head.architecture}.rope.scaling.type", "none")
     if scaling != "none" or any(tensor.name.startswith("rope_factors_") for tensor in head.tensors):
         raise BaseModelError("error.base_model.gguf_rope", path=str(path), scaling=scaling)

@@ -28,7 +28,7 @@ def check(job: Job, listener: Listener) -> Prepared | None:
     from lora_trainer.engine.hardware import unused_card
     from lora_trainer.engine.sharding import check_version
     from lora_trainer.models.folder import foreign_code
-    from lora_trainer.models.load import check_vocabulary, empty_model, load_tokenizer
+    from lora_trainer.models.load import check_vocabulary, check_weights, load_tokenizer
     from ollama_export.gguf.export import supported_architecture
     from ollama_export.gguf.from_gguf import ARCHITECTURES
 
@@ -43,7 +43,7 @@ def check(job: Job, listener: Listener) -> Prepared | None:
         return None
     with checking(listener, "base_model") as facts:
         base = base_model_of(job, listener)
-        empty_model(base)
+        check_weights(base)
         facts |= {"architecture": base.architecture, "size": parameter_count(base.parameters)}
     if code := foreign_code(base.path):
         listener(Note("note.base.foreign_code", {"source": base.source, "code": ", ".join(code)}))

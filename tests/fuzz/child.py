@@ -42,14 +42,16 @@ def limit_time() -> None:
 
 def outcome(kind: str, seed: int, number: int, folder: Path) -> dict[str, str]:
     """Make a case and use it."""
-    case = folder / "case"
-    shutil.rmtree(case, ignore_errors=True)
+    # what was read of one case is not to be remembered for the next
+    case = folder / f"{kind}-{number}"
     case.mkdir()
-    KINDS[kind].mutate(folder / "source", case, Random(f"{seed} {kind} {number}"))
     try:
+        KINDS[kind].mutate(folder / "source", case, Random(f"{seed} {kind} {number}"))
         KINDS[kind].use(case)
     except UserError as error:
         return {"ok": said(error)}
+    finally:
+        shutil.rmtree(case, ignore_errors=True)
     return {"ok": "used"}
 
 

@@ -63,7 +63,7 @@ def _use_model(source: str, scratch: Path) -> None:
 
     from lora_trainer.engine.hardware import Hardware
     from lora_trainer.engine.memory import fit_memory
-    from lora_trainer.models.load import chat_format_of, check_vocabulary, empty_model, load_model, load_tokenizer
+    from lora_trainer.models.load import chat_format_of, check_vocabulary, check_weights, load_model, load_tokenizer
     from lora_trainer.models.recorded import base_record, resolve_recorded_base
     from lora_trainer.models.source import resolve_base_model
     from lora_trainer.models.tiny import make_tiny_model
@@ -72,7 +72,7 @@ def _use_model(source: str, scratch: Path) -> None:
 
     base = resolve_base_model(source)
     assert resolve_recorded_base(base_record(base)) == base
-    empty_model(base)
+    check_weights(base)
     supported_architecture(base.path, base.kind)
     fit_memory(base, TrainPlan(), Hardware("cpu", "float32", "CPU", 1 << 34, 1 << 34))
     tokenizer = load_tokenizer(base)

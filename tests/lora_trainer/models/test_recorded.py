@@ -11,6 +11,7 @@ import pytest
 from lora_trainer.errors import BaseModelError
 from lora_trainer.models.recorded import base_record, resolve_recorded_base
 from lora_trainer.models.source import resolve_base_model
+from tests.support.hub_server import COMMIT, HubServer
 from tests.support.tiny import make_tiny
 
 
@@ -75,6 +76,26 @@ def test_a_model_of_modelscope_is_known_by_its_contents(tiny: Path, modelscope: 
     assert record["source"] == "modelscope:acme/tiny" and resolve_recorded_base(record).path == modelscope
     make_tiny(modelscope, seed=1)
     assert refused(record) == ("changed", "*.safetensors")
+
+
+def test_a_hub_model_is_known_by_its_commit(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    tiny.rename(tmp_path / "acme--tiny")
+    # of the same name as a folder that came to be here since
+    monkeypatch.chdir(tmp_path)
+    with HubServer(tmp_path) as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        record = base_record(resolve_base_model("acme/tiny"))
+        make_tiny(tmp_path / "acme--tiny@NEXT", seed=1)
+        make_tiny(tmp_path / "acme" / "tiny", seed=2)
+        assert resolve_recorded_base(record).revision == record["revision"] == COMMIT
+        shutil.rmtree(tmp_path / "cache")
+        again = resolve_recorded_base(record)
+        assert (again.revision, again.path.name) == (COMMIT, COMMIT)
+        # a commit that was taken back
+        assert refused({**record, "revision": "f" * 40}) == ("gone", "")
 
 
 def test_an_ollama_model_is_asked_for_by_its_digest(tiny_gguf: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from lora_trainer.errors import BaseModelError, ConversionError, DataError, ResourceError
 from lora_trainer.events import Check, Event
-from lora_trainer.models.load import load_config
+from lora_trainer.models.load import load_config, load_tokenizer
 from lora_trainer.models.source import resolve_base_model
 from lora_trainer.plan import TrainPlan
 from pipeline.checks import preflight
@@ -103,17 +103,17 @@ def test_an_architecture_that_the_converter_does_not_know_is_refused(tmp_path):
 
 
 def test_tokens_that_the_embedding_has_no_rows_for_are_refused_before_the_converter_asserts_it(tmp_path):
-    base = make_tiny(tmp_path / "base")
-    add_tokens(base, 64)
+    folder = make_tiny(tmp_path / "base")
+    base = resolve_base_model(str(folder))
+    rows, tokens = load_config(base).vocab_size, len(load_tokenizer(base))
+    add_tokens(folder, rows - tokens)
+    assert set(checked(job(tmp_path, folder))[1].values()) == {"ok"}
+    add_tokens(folder, rows - tokens + 1)
     with pytest.raises(BaseModelError) as refused:
-        checked(job(tmp_path, base))
+        checked(job(tmp_path, folder))
     assert refused.value.key == "error.base_model.too_many_tokens"
-    assert set(refused.value.values["without"].split()) <= {f"<{number}>" for number in range(64)}
-    assert (
-        refused.value.values["tokens"]
-        > refused.value.values["rows"]
-        == load_config(resolve_base_model(str(base))).vocab_size
-    )
+    values = {"tokens": rows + 1, "rows": rows, "without": f"<{rows - tokens}>", "source": str(folder)}
+    assert refused.value.values == values
 
 
 def test_added_tokens_that_no_conversation_has_may_be_without_rows_where_llama_cpp_passes_over_them(tmp_path):
