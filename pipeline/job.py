@@ -35,6 +35,8 @@ class Job:
     """None for a run that is trained already: what is left of it needs the record only."""
     base_source: str
     """The base model as the user writes it; resolved (and perhaps downloaded) by the preflight."""
+    recorded_base: Mapping[str, Any] | None
+    """An earlier run's record of it, where that one is meant; None where it is looked up afresh."""
     strategy: str | None
     """incremental, retune, augment or custom; None for a new model or an overwritten one."""
     overwrite: bool
@@ -68,6 +70,7 @@ def going_on(
         plan=run.plan,
         dataset=data,
         base_source=record["base"]["source"],
+        recorded_base=record["base"],
         strategy=record["strategy"],
         overwrite=record["overwrite"],
         previous=next((other for other in history.runs(name) if other.number == record["parent"]), None),

@@ -16,8 +16,8 @@ from ollama_export.template import gguf_chat_template, ollama_template
 from pipeline.checks.checklist import Prepared
 from pipeline.checks.proofs import proofs_of
 from pipeline.job import Job
+from pipeline.run.base_model import recorded_base_model
 from pipeline.run.history import Run, now
-from pipeline.run.published import ollama_blob
 from pipeline.serving import Serving
 
 ANSWER_TOKENS = 256
@@ -56,14 +56,12 @@ def parameters_of(chat_format: ChatFormat, serving: Serving) -> dict[str, Any]:
     return {**serving.parameters, "stop": [chat_format.end_of_turn, *others]}
 
 
-def export(job: Job, prepared: Prepared | None, run: Run, listener: Listener, _: Stop) -> dict[str, Any]:
+def export(job: Job, _: Prepared | None, run: Run, listener: Listener, __: Stop) -> dict[str, Any]:
     """Write the GGUF and the Modelfile beside it."""
-    from lora_trainer.models.source import resolve_base_model
     from ollama_export.gguf.export import export_gguf
 
-    source, blob = run.record["base"]["source"], ollama_blob(job.client)
-    base = prepared.base if prepared else resolve_base_model(source, listener=listener, ollama_blob=blob)
-
+    # also right behind a training: hours may lie between
+    base = recorded_base_model(run.record["base"], job.client, listener)
     chat_format, serving = ChatFormat.from_json(run.record["chat_format"]), job.serving
     # What was proven of an earlier file says nothing of the one that is written now.
     run.update(stages={"train": run.record["stages"]["train"]})

@@ -11,6 +11,7 @@ from typing import Any
 from lora_trainer.engine.schedule import stable_steps
 from lora_trainer.errors import Interrupted, UsageError, UserError
 from lora_trainer.events import Listener, Note, StageDone, StageStarted
+from lora_trainer.models.recorded import base_record
 from pipeline.checks.checklist import Prepared
 from pipeline.job import Dataset, Job, identity, library_versions
 from pipeline.publishing import export, gguf_path, is_published_as_wanted, must_export, prove, publish_run
@@ -124,13 +125,7 @@ def _first_record(job: Job, prepared: Prepared) -> dict[str, Any]:
         "parent": job.previous.number if job.previous else None,
         "plan": job.plan.to_json(),
         "data": _data_record(job, data),
-        "base": {
-            "source": prepared.base.source,
-            "kind": prepared.base.kind,
-            "revision": prepared.base.revision,
-            "architecture": prepared.base.architecture,
-            "parameters": prepared.base.parameters,
-        },
+        "base": base_record(prepared.base),
         "system": data.system,
         "system_source": system_source(taken.request, taken.sources) if taken else "rows",
         "chat_format": prepared.chat_format.to_json(),

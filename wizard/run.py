@@ -12,6 +12,7 @@ from lora_trainer.events import StageStarted
 from pipeline.job import Dataset, Job, check_name, going_on, read_data
 from pipeline.request import Request
 from pipeline.run import processes
+from pipeline.run.base_model import look_for, recorded_base
 from pipeline.run.beginnings import first_adapter
 from pipeline.run.history import History, Run
 from pipeline.run.kept import TakenOver, take_over
@@ -112,7 +113,9 @@ def _train(request: Request, name: str, history: History, screen: Screen, stop: 
 
     continued = record.plan if record and choice == "continue" else None
     decision = flow.decide_plan(request, screen, choice, continued, len(data.train), review)
+    recorded = recorded_base(record, request, base, overwrite=choice == "overwrite")
     if request.dry_run:
+        look_for(base, recorded, client, screen.listen)
         screen.note("note.dry_run")
         return {"status": "dry_run", "name": name, "base_model": base, "plan": decision.plan.to_json()}
     return _work(
@@ -122,6 +125,7 @@ def _train(request: Request, name: str, history: History, screen: Screen, stop: 
             plan=decision.plan,
             dataset=data,
             base_source=base,
+            recorded_base=recorded,
             strategy=decision.strategy,
             overwrite=choice == "overwrite",
             previous=record,

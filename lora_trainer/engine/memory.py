@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from lora_trainer.engine.hardware import Hardware
-from lora_trainer.models.load import load_config
+from lora_trainer.models.load import empty_model, load_config
 from lora_trainer.models.quantization import BYTES_PER_WEIGHT
 from lora_trainer.models.source import BaseModel
 from lora_trainer.plan import TrainPlan
@@ -80,9 +80,7 @@ def _estimate(base: BaseModel, plan: TrainPlan, hardware: Hardware, tokens: int,
 def weights_in_four_bits(base: BaseModel) -> int:
     """How many weights the base model's linear layers have, the output layer left out. Raises what load_config does."""
     import torch
-    from transformers import AutoModelForCausalLM
 
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(load_config(base), trust_remote_code=False)
+    model = empty_model(base)
     linear = (m for m in model.modules() if type(m) is torch.nn.Linear and m is not model.get_output_embeddings())
     return sum(layer.weight.numel() for layer in linear)

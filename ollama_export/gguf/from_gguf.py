@@ -84,7 +84,8 @@ def _by_tensor(head: GgufHead, deltas: dict[str, LoraDelta]) -> dict[str, LoraDe
 
     architecture = str(head.get("general.architecture"))
     if architecture not in ARCHITECTURES:
-        raise ConversionError("error.export.architecture", architecture=architecture)
+        values = {"architecture": architecture, "source": head.get("general.name", "GGUF")}
+        raise ConversionError("error.base.not_mergeable", known=", ".join(ARCHITECTURES), **values)
     key = {name: key for key, name in gguf.MODEL_ARCH_NAMES.items()}[architecture]
     names = gguf.get_tensor_name_map(key, head.get(f"{architecture}.block_count"))
     found = {}

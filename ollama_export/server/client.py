@@ -70,20 +70,34 @@ class OllamaClient:
 
         Raises BaseModelError where it can't be read, Refused where there is no such model.
         """
-        if not self.is_local:
-            raise BaseModelError("error.base.ollama_remote", name=name, host=self.host)
+        self._require_local(name)
         source, *others = self._sources(name)
         if any(line.startswith("ADAPTER ") for line in others):
             raise BaseModelError("error.base.ollama_adapter", name=name)
-        try:
-            with Path(source).open("rb") as file:
-                magic = file.read(4)
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise BaseModelError("error.base.ollama_unreadable", name=name, path=source, reason=reason) from error
-        if magic != b"GGUF":
-            raise BaseModelError("error.base.ollama_no_gguf", name=name, path=source)
-        return Path(source)
+        return _readable_gguf(name, Path(source))
+
+    def stored_file(self, digest: str, name: str) -> Path | None:
+        """The GGUF file of this sha256 (hex) in the store, whichever model holds it; None where the store has none.
+
+        The store's folder is known by its models, `name` first: all keep their files in one. Raises BaseModelError
+        where it can't be read.
+        """
+        self._require_local(name)
+        if not self.has_blob(digest):
+            return None
+        file = f"sha256-{digest.removeprefix('sha256:')}"
+        for other in (name, *(model["name"] for model in self.tags())):
+            try:
+                known = Path(self._sources(other)[0])
+            except Refused:
+                continue
+            if known.name.startswith("sha256-"):
+                return _readable_gguf(name, known.with_name(file))
+        return _readable_gguf(name, Path(file))
+
+    def _require_local(self, name: str) -> None:
+        if not self.is_local:
+            raise BaseModelError("error.base.ollama_remote", name=name, host=self.host)
 
     def _sources(self, name: str) -> list[str]:
         """What stands after FROM in the model's own Modelfile, then the lines up to its TEMPLATE."""
@@ -228,6 +242,18 @@ class OllamaClient:
             if time.monotonic() > end:
                 return
             time.sleep(0.1)
+
+
+def _readable_gguf(name: str, path: Path) -> Path:
+    try:
+        with path.open("rb") as file:
+            magic = file.read(4)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise BaseModelError("error.base.ollama_unreadable", name=name, path=str(path), reason=reason) from error
+    if magic != b"GGUF":
+        raise BaseModelError("error.base.ollama_no_gguf", name=name, path=str(path))
+    return path
 
 
 def _digest(sha256: str) -> str:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 
 from lora_trainer.errors import OllamaError, UsageError
 from lora_trainer.events import Listener, Note, Progress
@@ -27,11 +25,6 @@ def connect() -> OllamaClient:
 def tell_start(command: str, listener: Listener) -> None:
     """Say that a stopped Ollama is being started, and how."""
     listener(Note("note.starting_ollama", {"command": command}))
-
-
-def ollama_blob(client: OllamaClient | None) -> Callable[[str], Path]:
-    """Where `ollama:NAME` finds the model's file; a run that registers nothing asks Ollama all the same."""
-    return lambda name: (client or OllamaClient()).blob_path(name)
 
 
 def wake(client: OllamaClient, listener: Listener) -> None:

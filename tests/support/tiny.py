@@ -87,6 +87,9 @@ TOKENIZERS: dict[str, tuple[str, list[str], str | None, str, str, str, str]] = {
               "Qwen2Tokenizer", CHATML),
     "qwen3": ("bpe", ["<|endoftext|>", "<|im_start|>", "<|im_end|>"], None, "<|im_end|>", "<|endoftext|>",
               "Qwen2Tokenizer", QWEN3),
+    # one of those for which llama.cpp's converter would run code that lies beside the weights
+    "glm4": ("bpe", ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|user|>"], None, "<|im_end|>", "<|endoftext|>",
+             "PreTrainedTokenizerFast", CHATML),
     "llama": ("bpe", ["<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"],
               "<|begin_of_text|>", "<|eot_id|>", "<|end_of_text|>", "PreTrainedTokenizerFast", LLAMA3),
     "mistral": ("bpe", ["<unk>", "<s>", "</s>", "[INST]", "[/INST]", "<pad>"], "<s>", "</s>", "<pad>",
@@ -162,6 +165,21 @@ def _random_model(config: Any, seed: int) -> Any:
             if parameter.dim() == 2:
                 parameter.normal_(0, embedding if "embed" in name or "lm_head" in name else 0.15)
     return model.to(torch.bfloat16)
+
+
+def add_tokens(folder: Path, count: int) -> None:
+    """Give a model folder's tokenizer special tokens <0>, <1>, … and its embedding none."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    names = [f"<{number}>" for number in range(count)]
+    tokenizer.add_special_tokens(names)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    config["added_tokens_decoder"] |= {
+        str(tokenizer.token_to_id(name)): {"content": name, "special": True} for name in names
+    }
+    (folder / "tokenizer_config.json").write_text(json.dumps(config, ensure_ascii=False), encoding="utf-8")
 
 
 def _config(family: str, vocabulary: dict[str, int], tied: bool) -> Any:

@@ -12,13 +12,22 @@ from typing import Any
 
 import pytest
 
+from file_formats.gguf import read_head
 from lora_trainer.errors import BaseModelError, ResourceError
 from lora_trainer.events import Event, Progress
-from lora_trainer.models.load import chat_format_of, chat_template_of, load_config, load_model, load_tokenizer
+from lora_trainer.models.load import (
+    chat_format_of,
+    chat_template_of,
+    check_weights,
+    load_config,
+    load_model,
+    load_tokenizer,
+)
 from lora_trainer.models.source import BaseModel, resolve_base_model
 from lora_trainer.models.tiny import make_tiny_model
 from ollama_export.gguf.export import export_gguf
 from ollama_export.llama_cpp.engine import Engine
+from tests.support.adapters import make_adapter
 from tests.support.hub_server import COMMIT, HubServer
 from tests.support.tiny import FAMILIES, make_tiny
 
@@ -156,6 +165,77 @@ def test_a_missing_shard_is_named(tmp_path: Path) -> None:
     assert (caught.value.key, caught.value.values["file"]) == ("error.base_model.incomplete", gone.name)
 
 
+def test_an_adapter_beside_the_weights_is_not_part_of_the_base_model(tiny: Path, tmp_path: Path) -> None:
+    import torch
+
+    folder = Path(shutil.copytree(tiny, tmp_path / "model"))
+    gguf = to_gguf(tiny, tmp_path / "ggufs" / "tiny.gguf")
+    for place in (folder, gguf.parent):
+        make_adapter(tiny, place)
+        (place / "README.md").unlink()
+    ids = torch.arange(5, 25).unsqueeze(0)
+    with torch.no_grad():
+        plain, *others = (
+            load_model(resolve_base_model(str(p)), "cpu", "float32")(ids).logits for p in (tiny, folder, gguf)
+        )
+    assert all((other - plain).abs().max() < 1e-5 for other in others)
+
+
+def test_a_kernel_that_a_configuration_names_is_not_fetched(tiny: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny, tmp_path / "model"))
+    change_config(attn_implementation="acme/kernel", _attn_implementation_internal="acme/kernel")(folder)
+    usual, named = (load_model(resolve_base_model(str(path)), "cpu", "float32") for path in (tiny, folder))
+    assert named.config._attn_implementation == usual.config._attn_implementation
+
+
+def without_weight(folder: Path) -> None:
+    change_weights(folder, lambda name, weight: None if "o_proj" in name else weight)
+
+
+def smaller_weight(folder: Path) -> None:
+    change_weights(folder, lambda name, weight: weight[:8].clone() if "layers.1.mlp.up_proj" in name else weight)
+
+
+def change_weights(folder: Path, change: Callable[[str, Any], Any]) -> None:
+    from safetensors.torch import load_file, save_file
+
+    weights = {name: change(name, weight) for name, weight in load_file(folder / "model.safetensors").items()}
+    # as many weights as before: what is lost is not to be found by counting
+    weights["filling"] = load_file(folder / "model.safetensors")["model.embed_tokens.weight"].clone()
+    save_file({name: weight for name, weight in weights.items() if weight is not None}, folder / "model.safetensors")
+
+
+@pytest.mark.parametrize("spoil", [without_weight, smaller_weight])
+def test_weights_that_are_missing_or_of_another_shape_are_no_random_numbers(
+    tiny: Path, tmp_path: Path, spoil: Callable[[Path], None]
+) -> None:
+    folder = Path(shutil.copytree(tiny, tmp_path / "model"))
+    spoil(folder)
+    base = resolve_base_model(str(folder))
+    check_weights(base)
+    with pytest.raises(BaseModelError, match="weights_missing") as caught:
+        load_model(base, "cpu", "float32")
+    assert "model.layers." in caught.value.values["names"]
+
+
+def test_a_configuration_of_a_larger_model_is_found_before_anything_is_made_of_it(tiny: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny, tmp_path / "model"))
+    change_config(num_hidden_layers=10**9)(folder)
+    with pytest.raises(BaseModelError, match="broken_config"):
+        resolve_base_model(str(folder))
+    change_config(num_hidden_layers=4, layer_types=["full_attention"] * 4)(folder)
+    with pytest.raises(BaseModelError, match="too_few_weights") as caught:
+        check_weights(resolve_base_model(str(folder)))
+    assert caught.value.values["needed"] > caught.value.values["found"]
+
+
+def test_shards_of_another_model_that_lie_beside_the_weights_are_left_alone(tiny: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny, tmp_path / "model"))
+    shutil.copyfile(tiny / "model.safetensors", folder / "model-00001-of-00002.safetensors")
+    expected, found = (read_head(to_gguf(base, tmp_path / f"{base.name}.gguf")) for base in (tiny, folder))
+    assert [tensor.name for tensor in found.tensors] == [tensor.name for tensor in expected.tensors]
+
+
 def test_a_model_without_a_chat_template_is_refused(tiny: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(tiny, tmp_path / "base"))
     config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
@@ -185,6 +265,22 @@ def test_a_chat_template_in_a_file_of_its_own_and_one_among_several_are_found(ti
 def test_a_path_that_is_not_there_is_not_looked_for_on_the_hub(source: str) -> None:
     with pytest.raises(BaseModelError, match="no_such_path"):
         resolve_base_model(source)
+
+
+def test_what_begins_with_a_folder_that_is_there_is_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "models").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BaseModelError, match="not_in_folder") as caught:
+        resolve_base_model("models/nowhere")
+    assert caught.value.values["folder"] == str(tmp_path / "models")
+
+
+def test_a_path_is_remembered_so_that_it_means_the_same_from_everywhere(
+    tiny: Path, tiny_gguf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in (tiny, tiny_gguf):
+        monkeypatch.chdir(path.parent)
+        assert resolve_base_model(path.name).source == str(path)
 
 
 def test_a_file_that_is_no_gguf_is_refused(tmp_path: Path) -> None:

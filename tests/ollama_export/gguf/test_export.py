@@ -23,7 +23,7 @@ from ollama_export.gguf.lora_delta import read_adapter
 from ollama_export.llama_cpp.engine import Engine
 from tests.support.adapters import make_adapter, merge_with_peft
 from tests.support.exports import PROMPTS, divergence, export, same_sums, smollm2, tensors
-from tests.support.tiny import make_tiny
+from tests.support.tiny import add_tokens, make_tiny
 
 
 @pytest.fixture(scope="module")
@@ -190,6 +190,24 @@ def test_the_converters_own_reason_is_told(qwen: Path, tmp_path: Path) -> None:
     with pytest.raises(ConversionError) as caught:
         export(qwen, tmp_path / "out.gguf", llama_cpp=tmp_path)
     assert caught.value.key == "error.export.no_converter"
+
+
+def test_a_bare_assertion_of_the_converter_is_told_by_what_it_asserts_and_where(qwen: Path, tmp_path: Path) -> None:
+    base = Path(shutil.copytree(qwen, tmp_path / "base"))
+    add_tokens(base, 64)
+    with pytest.raises(ConversionError) as caught:
+        export(base, tmp_path / "out.gguf")
+    assert caught.value.key == "error.export.converter"
+    reason = caught.value.values["reason"]
+    assert "AssertionError: assert max(" in reason and "(conversion/base.py, line " in reason
+
+
+def test_a_file_that_the_converter_lacks_is_told(tmp_path: Path) -> None:
+    base = make_tiny(tmp_path / "base", "gemma2")
+    (base / "tokenizer.model").unlink()
+    with pytest.raises(ConversionError) as caught:
+        export(base, tmp_path / "out.gguf")
+    assert caught.value.key == "error.export.file_missing" and "tokenizer.model" in caught.value.values["reason"]
 
 
 def test_weights_too_large_for_f16_are_refused(qwen: Path, tmp_path: Path) -> None:

@@ -23,6 +23,8 @@ from lora_trainer.errors import BaseModelError, OllamaError, ResourceError, User
 from ollama_export.server.client import OllamaClient
 from ollama_export.server.host import parse_host
 from ollama_export.server.transport import Refused
+from tests.ollama_server.server import OllamaServer
+from tests.ollama_server.tiny_gguf import make_tiny_gguf
 from tests.support.socks_server import SocksServer
 
 DIGEST = "sha256:" + "1" * 64
@@ -654,6 +656,34 @@ def test_a_blob_that_cannot_be_used_is_a_clear_error(serve: Serve, source: str, 
 def test_a_remote_server_has_no_blobs_for_us() -> None:
     error = raised(lambda: OllamaClient("http://example.com").blob_path("t1"))
     assert (error.key, error.exit_code) == ("error.base.ollama_remote", 6)
+
+
+def test_a_file_is_found_in_the_store_by_its_digest_whichever_model_holds_it(
+    ollama_server: OllamaServer, tiny_gguf: Path, tmp_path: Path
+) -> None:
+    client = OllamaClient(ollama_server.url)
+    digest = hashlib.sha256(tiny_gguf.read_bytes()).hexdigest()
+    client.upload(tiny_gguf, digest)
+    client.create("zzhua", files={"model.gguf": digest})
+    digest = client.stored_gguf("zzhua") or ""
+    client.copy("zzhua", "zzhua:backup-20261201-1")
+    other = make_tiny_gguf(tmp_path / "other.gguf", seed=1)
+    client.upload(other, hashlib.sha256(other.read_bytes()).hexdigest())
+    client.create("zzhua", files={"model.gguf": hashlib.sha256(other.read_bytes()).hexdigest()})
+    assert client.stored_gguf("zzhua") != digest
+    for holder in ("zzhua", "zzhua:backup-20261201-1", "no-such-name"):
+        assert client.stored_file(digest, holder) == ollama_server.store.blob_path(f"sha256:{digest}")
+    assert client.stored_file("0" * 64, "zzhua") is None
+
+
+def test_a_file_that_only_the_server_can_see_is_not_said_to_be_gone(serve: Serve) -> None:
+    def script(request: Request) -> None:
+        request.body()
+        request.answer(200, {**modelfile("/nowhere/blobs/sha256-12"), "models": []})
+
+    error = raised(lambda: serve(script).client.stored_file("ab" * 32, "t1"))
+    assert isinstance(error, BaseModelError) and error.key == "error.base.ollama_unreadable"
+    assert error.values["path"] == f"/nowhere/blobs/sha256-{'ab' * 32}"
 
 
 def test_what_ollama_refuses_and_what_breaks_are_told_apart() -> None:
