@@ -103,7 +103,7 @@ def test_every_exit_code_is_explained() -> None:
 def test_requirements_lie_within_the_pins_that_the_tests_run_on() -> None:
     def names(file: str) -> dict[str, str]:
         lines = (ROOT / file).read_text(encoding="utf-8").splitlines()
-        found = (re.match(r"([A-Za-z][\w.-]*)([^;#]*)", line) for line in lines)
+        found = (re.match(r"([A-Za-z][\w.-]*)(?:\[[\w,-]+\])?([^;#]*)", line) for line in lines)
         return {match[1].lower().replace("_", "-"): match[2].strip() for match in found if match}
 
     from packaging.specifiers import SpecifierSet

@@ -228,11 +228,11 @@ COMPARED = (
                 "(plan.lora_rank, plan.lora_alpha)",
                 "(plan.lora_rank, before.lora_alpha)",
             ),
-            ("another base model gets the old one's adapter", " and request.base_model in (None, base)", ""),
+            ("another base model gets the old one's adapter", "if fits and same else", "if fits else"),
             (
                 "the same base model, named, loses the adapter",
-                "request.base_model in (None, base)",
-                "request.base_model is None",
+                "same = request.base_model is None or absolute_source(request.base_model) == absolute_source(base)",
+                "same = request.base_model is None",
             ),
         )
     ),
@@ -263,8 +263,8 @@ RECORDED = (
     Mutant(
         "run 10 comes before run 9",
         HISTORY,
-        "numbers = sorted(int(child.name) for",
-        "numbers = sorted(child.name for",
+        "in sorted(int(child.name) for child in numbered)",
+        "in sorted(child.name for child in numbered)",
         (RECORDS + "test_the_tenth_run_comes_after_the_ninth",),
     ),
     Mutant(
