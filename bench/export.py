@@ -89,7 +89,7 @@ def make_base(folder: Path) -> None:
 
 def make_tokenizer(folder: Path) -> None:
     """A byte-level BPE with as many tokens and merges as Qwen2's, split as Qwen2 splits."""
-    from ollama_export.gguf.from_folder import PRE_TOKENIZERS
+    from file_formats.pre_tokenizers import PRE_TOKENIZERS
 
     # the 256 characters that stand for bytes (GPT-2)
     seen = [*range(33, 127), *range(161, 173), *range(174, 256)]
@@ -102,7 +102,7 @@ def make_tokenizer(folder: Path) -> None:
                 tokens[first + second] = None
                 merges.append(f"{first} {second}")
     ids = {token: i for i, token in enumerate([*tokens, *special])}
-    pattern = PRE_TOKENIZERS["qwen2"][0][1]
+    pattern = PRE_TOKENIZERS["qwen2"].splits[0]
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False}
     split = {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
     flags = dict.fromkeys(("lstrip", "rstrip", "normalized", "single_word"), False) | {"special": True}

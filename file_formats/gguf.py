@@ -1,7 +1,8 @@
 """The head of a GGUF file (metadata and list of tensors), read and written without touching a weight.
 
 Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md, versions 2 and 3, little endian.
-Metadata values stay encoded (type number and value as they stand in the file), so that a copy is exact.
+Metadata values stay encoded (type number and value as they stand in the file), so that a copy is exact; they are
+decoded where somebody asks for one.
 """
 
 from __future__ import annotations
@@ -15,23 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lora_trainer.errors import ConversionError
+from file_formats.errors import BrokenFile
+from file_formats.file_types import BLOCKS
 
-ALIGNMENT = 32
+ALIGNMENT = "general.alignment"
+"""The key that says to how many bytes tensor data are aligned: 32 where it is missing."""
 UINT32, INT32, FLOAT32, BOOL, STRING, ARRAY = 4, 5, 6, 7, 8, 9
 _FORMATS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
-
-F32, F16, Q8_0, BF16 = 0, 1, 8, 30
-# type number: weights in a block, bytes of a block (ggml-common.h)
-BLOCKS = {
-    F32: (1, 4), F16: (1, 2), BF16: (1, 2), 28: (1, 8), 24: (1, 1), 25: (1, 2), 26: (1, 4), 27: (1, 8),
-    2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24), Q8_0: (32, 34), 9: (32, 36),
-    10: (256, 84), 11: (256, 110), 12: (256, 144), 13: (256, 176), 14: (256, 210), 15: (256, 292),
-    16: (256, 66), 17: (256, 74), 18: (256, 98), 19: (256, 50), 20: (32, 18), 21: (256, 110), 22: (256, 82),
-    23: (256, 136), 29: (256, 56), 34: (256, 54), 35: (256, 66), 39: (32, 17),
-}  # fmt: skip
-# our file types: general.file_type (llama.h, enum llama_ftype), type number of the matrices
-FILE_TYPES = {"f32": (0, F32), "f16": (1, F16), "q8_0": (7, Q8_0), "bf16": (32, BF16)}
 
 
 @dataclass(frozen=True)
@@ -72,10 +63,28 @@ class GgufHead:
         """The decoded value of `key`."""
         return decode(self.metadata[key]) if key in self.metadata else default
 
+    @property
+    def architecture(self) -> str:
+        """llama.cpp's name of it, e.g. "qwen2"."""
+        return str(self.get("general.architecture", ""))
 
-def padded(size: int) -> int:
+    @property
+    def parameters(self) -> int:
+        """Weights in all tensors."""
+        return sum(math.prod(tensor.shape) for tensor in self.tensors)
+
+
+def alignment_of(metadata: Mapping[str, bytes]) -> int:
+    """To how many bytes tensor data are aligned; raises ValueError for what the format doesn't allow."""
+    alignment = decode(metadata[ALIGNMENT]) if ALIGNMENT in metadata else 32
+    if not isinstance(alignment, int) or alignment < 8 or alignment & (alignment - 1):
+        raise ValueError(f"{ALIGNMENT} {alignment}")
+    return alignment
+
+
+def padded(size: int, alignment: int) -> int:
     """`size` rounded up to the alignment of tensor data."""
-    return -(-size // ALIGNMENT) * ALIGNMENT
+    return -(-size // alignment) * alignment
 
 
 def encode(value: Any, kind: int, item_kind: int | None = None) -> bytes:
@@ -114,6 +123,7 @@ def decode(data: bytes) -> Any:
 def _decode(data: Any, at: int, kind: int) -> tuple[Any, int]:
     if kind == STRING:
         (length,) = struct.unpack_from("<Q", data, at)
+        # a vocabulary may hold bytes that are no UTF-8 text
         return data[at + 8 : at + 8 + length].decode("utf-8", "replace"), at + 8 + length
     if kind in _FORMATS:
         (value,) = struct.unpack_from("<" + _FORMATS[kind], data, at)
@@ -145,17 +155,22 @@ def _skip(data: Any, at: int, kind: int) -> int:
     return at
 
 
+_BROKEN = (ValueError, LookupError, struct.error, OverflowError, RecursionError, MemoryError)
+"""What reading a file that isn't what it says may raise."""
+
+
 def read_head(path: Path) -> GgufHead:
-    """Metadata and tensors of the GGUF at `path`; raises ConversionError when it isn't a whole GGUF."""
-    try:
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            head = _parse(data)
-            end = max((t.offset + t.size for t in head.tensors), default=0)
-            if end > len(data):
-                raise ValueError(f"{len(data)} of {end} bytes")
-            return head
-    except (OSError, ValueError, KeyError, struct.error, IndexError) as error:
-        raise ConversionError("error.gguf.broken", path=str(path), reason=str(error)) from error
+    """Metadata and tensors of the GGUF at `path`; raises BrokenFile when it isn't a whole GGUF, OSError as `open`."""
+    with path.open("rb") as file:
+        try:
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                head = _parse(data)
+                end = max((t.offset + t.size for t in head.tensors), default=0)
+                if end > len(data):
+                    raise ValueError(f"{len(data)} of {end} bytes")
+                return head
+        except _BROKEN as error:
+            raise BrokenFile(path, str(error)) from error
 
 
 def _parse(data: Any) -> GgufHead:
@@ -168,6 +183,8 @@ def _parse(data: Any) -> GgufHead:
         key, at = _decode(data, at, STRING)
         (kind,) = struct.unpack_from("<I", data, at)
         end = _skip(data, at + 4, kind)
+        if end > len(data):
+            raise ValueError(f"{key} ends behind the file's end")
         metadata[key] = data[at:end]
         at = end
     found = []
@@ -178,8 +195,10 @@ def _parse(data: Any) -> GgufHead:
         kind, offset = struct.unpack_from("<IQ", data, at + 4 + 8 * dimensions)
         at += 16 + 8 * dimensions
         found.append((name, shape[::-1], kind, offset))
-    alignment = decode(metadata["general.alignment"]) if "general.alignment" in metadata else ALIGNMENT
-    start = -(-at // alignment) * alignment
+    unknown = {kind for _, _, kind, _ in found} - BLOCKS.keys()
+    if unknown:
+        raise ValueError(f"unknown tensor types {sorted(unknown)}")
+    start = padded(at, alignment_of(metadata))
     tensors = tuple(TensorInfo(name, shape, kind, start + offset) for name, shape, kind, offset in found)
     return GgufHead(metadata, tensors)
 
@@ -194,8 +213,11 @@ def serving_order(name: str) -> tuple[int, bytes]:
 
 
 def write_head(metadata: Mapping[str, bytes], tensors: Iterable[TensorInfo]) -> bytes:
-    """The bytes before the weights, padded; the data of `tensors` follow in the order given, each padded."""
-    listed = list(tensors)
+    """The bytes before the weights, padded; the data of `tensors` follow in the order given, each padded.
+
+    The alignment is the one that the metadata tell.
+    """
+    listed, alignment = list(tensors), alignment_of(metadata)
     parts = [struct.pack("<4sIQQ", b"GGUF", 3, len(listed), len(metadata))]
     for key, value in metadata.items():
         parts += [_encode(key, STRING, None), value]
@@ -204,9 +226,9 @@ def write_head(metadata: Mapping[str, bytes], tensors: Iterable[TensorInfo]) -> 
         shape = _ggml_shape(tensor.shape)
         parts.append(_encode(tensor.name, STRING, None))
         parts.append(struct.pack(f"<I{len(shape)}QIQ", len(shape), *shape, tensor.type, offset))
-        offset += padded(tensor.size)
+        offset += padded(tensor.size, alignment)
     head = b"".join(parts)
-    return head.ljust(padded(len(head)), b"\0")
+    return head.ljust(padded(len(head), alignment), b"\0")
 
 
 def _ggml_shape(shape: Sequence[int]) -> list[int]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
-from typing import Any
 
+from file_formats.errors import BrokenFile
+from file_formats.safetensors import SafetensorsHead, read_head
 from lora_trainer.errors import BaseModelError
 
 _SAMPLE = 1 << 16
@@ -35,9 +35,9 @@ def check_folder(folder: Path) -> ModelFolder:
     digest = hashlib.sha256()
     parameters = 0
     for file in _weight_files(folder):
-        header, sample = _safetensors(file)
+        head, sample = _safetensors(file)
         digest.update(f"{file.name} {file.stat().st_size} ".encode() + sample)
-        parameters += sum(prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
+        parameters += head.parameters
     return ModelFolder(architecture, parameters, digest.hexdigest())
 
 
@@ -101,23 +101,14 @@ def _weight_files(folder: Path) -> list[Path]:
     raise BaseModelError("error.base_model.incomplete", path=str(folder), file=missing[0])
 
 
-def _safetensors(file: Path) -> tuple[dict[str, Any], bytes]:
-    """A safetensors file's header and a sample of its bytes; raises BaseModelError where the file is cut short.
-
-    Format: https://huggingface.co/docs/safetensors (8 bytes of length, a JSON header, the tensors).
-    """
-    size = file.stat().st_size
+def _safetensors(file: Path) -> tuple[SafetensorsHead, bytes]:
+    """A safetensors file's head, and the bytes that its digest is made of: the header and the ends of the weights."""
+    try:
+        head = read_head(file)
+    except BrokenFile as error:
+        raise BaseModelError("error.base_model.incomplete", path=str(file.parent), file=file.name) from error
     with file.open("rb") as stream:
-        length = int.from_bytes(stream.read(8), "little")
-        try:
-            # a git-lfs pointer, or the error page of a mirror, has no such header
-            raw = stream.read(length) if length < size else b""
-            header = json.loads(raw)
-            end = max(entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__")
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
-            raise BaseModelError("error.base_model.incomplete", path=str(file.parent), file=file.name) from error
-        if size != 8 + length + end:
-            raise BaseModelError("error.base_model.incomplete", path=str(file.parent), file=file.name)
+        stream.seek(head.size)
         first = stream.read(_SAMPLE)
-        stream.seek(max(8 + length, size - _SAMPLE))
-        return header, raw + first + stream.read()
+        stream.seek(max(head.size, file.stat().st_size - _SAMPLE))
+        return head, head.raw + first + stream.read()

@@ -7,9 +7,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from file_formats.gguf import read_head
 from lora_trainer.chat_format import ChatFormat, find_chat_format
 from lora_trainer.errors import BaseModelError
-from lora_trainer.models.gguf_header import quicken_reader, read_gguf_header
+from lora_trainer.models.gguf_reader import quicken_reader
 from lora_trainer.models.quantization import keep_gradients, quantization
 from lora_trainer.models.source import BaseModel
 
@@ -32,15 +33,15 @@ def _config(base: BaseModel) -> Any:
         # told apart by its name there, whose tensors it then doesn't find; to llama.cpp it is a Llama
         config = LlamaConfig(**{**config.to_dict(), "model_type": "llama", "architectures": ["LlamaForCausalLM"]})
     # what transformers doesn't read for every architecture
-    metadata = read_gguf_header(base.path).metadata
-    head = metadata.get(f"{base.architecture}.attention.key_length")
+    gguf = read_head(base.path)
+    head = gguf.get(f"{base.architecture}.attention.key_length")
     if head and hasattr(config, "head_dim"):
         config.head_dim = head
     if head and hasattr(config, "query_pre_attn_scalar"):
         # not in the file; llama.cpp too knows Gemma's two exceptions by their number of layers
         exception = config.num_hidden_layers in (46, 62)
         config.query_pre_attn_scalar = config.hidden_size // config.num_attention_heads if exception else head
-    window = metadata.get(f"{base.architecture}.attention.sliding_window")
+    window = gguf.get(f"{base.architecture}.attention.sliding_window")
     if window and getattr(config, "sliding_window", None):
         config.sliding_window = window
     return config
@@ -55,7 +56,7 @@ def load_tokenizer(base: BaseModel) -> Any:
     if base.kind == "gguf":
         from lora_trainer.models.gguf_tokenizer import build_tokenizer
 
-        return build_tokenizer(read_gguf_header(base.path))
+        return build_tokenizer(read_head(base.path))
     from tokenizers import normalizers
     from transformers import AutoTokenizer
 
@@ -100,7 +101,7 @@ def load_model(base: BaseModel, device: str, dtype: str, *, four_bits: bool = Fa
 
 def _apply_rope_factors(model: Any, path: Path) -> None:
     """Llama 3's stretched rotary frequencies, which a GGUF holds as a tensor that transformers passes over."""
-    if "rope_freqs.weight" not in read_gguf_header(path).shapes:
+    if not any(tensor.name == "rope_freqs.weight" for tensor in read_head(path).tensors):
         return
     import gguf
     import torch

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from file_formats.errors import BrokenFile
+from file_formats.gguf import read_head
 from lora_trainer.errors import BaseModelError
 from lora_trainer.events import Listener, ignore
 from lora_trainer.models.folder import check_config, check_folder
-from lora_trainer.models.gguf_header import read_gguf_header
 
 _HUB_ID = re.compile(r"[\w.-]{1,96}(/[\w.-]{1,96})?", re.ASCII)
 
@@ -66,15 +67,16 @@ def _folder(source: str, folder: Path, commit: str | None) -> BaseModel:
 
 def _gguf(source: str, path: Path) -> BaseModel:
     try:
-        header = read_gguf_header(path)
-    except (ValueError, OSError) as error:
-        raise BaseModelError("error.base_model.not_gguf", path=str(path), reason=str(error)) from error
-    if header.metadata.get("split.count", 1) > 1:
+        head = read_head(path)
+    except (BrokenFile, OSError) as error:
+        reason = error.reason if isinstance(error, BrokenFile) else str(error)
+        raise BaseModelError("error.base_model.not_gguf", path=str(path), reason=reason) from error
+    if head.get("split.count", 1) > 1:
         raise BaseModelError("error.base_model.gguf_split", path=str(path))
-    if not _reads_gguf(header.architecture):
-        raise BaseModelError("error.base_model.gguf_architecture", architecture=header.architecture)
-    scaling = header.metadata.get(f"{header.architecture}.rope.scaling.type", "none")
-    if scaling != "none" or any(name.startswith("rope_factors_") for name in header.shapes):
+    if not _reads_gguf(head.architecture):
+        raise BaseModelError("error.base_model.gguf_architecture", architecture=head.architecture)
+    scaling = head.get(f"{head.architecture}.rope.scaling.type", "none")
+    if scaling != "none" or any(tensor.name.startswith("rope_factors_") for tensor in head.tensors):
         raise BaseModelError("error.base_model.gguf_rope", path=str(path), scaling=scaling)
     # Ollama names a blob after its digest
     named = re.fullmatch(r"sha256-([0-9a-f]{64})", path.name)
@@ -83,7 +85,7 @@ def _gguf(source: str, path: Path) -> BaseModel:
     else:
         with path.open("rb") as file:
             revision = hashlib.file_digest(file, "sha256").hexdigest()
-    return BaseModel(source, "gguf", path, revision, header.architecture, header.parameters)
+    return BaseModel(source, "gguf", path, revision, head.architecture, head.parameters)
 
 
 def _reads_gguf(architecture: str) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lora_trainer.errors import BaseModelError
-from lora_trainer.models.gguf_header import quicken_reader
+from lora_trainer.models.gguf_reader import quicken_reader
 from lora_trainer.models.load import load_config, silence_libraries
 from lora_trainer.models.source import BaseModel, resolve_base_model
 

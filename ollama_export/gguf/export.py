@@ -10,11 +10,11 @@ import tempfile
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from file_formats.gguf import read_head
 from lora_trainer import errors
 from lora_trainer.errors import ConversionError, UserError
 from ollama_export.gguf import from_gguf as gguf_from_gguf
 from ollama_export.gguf.converter import architecture_of, converter_folder, convertible_architectures
+from ollama_export.gguf.head import gguf_head
 from ollama_export.gguf.k_quants import quantize_gguf
 from ollama_export.gguf.stream import GgufFile, Progress, partial, unheard
 
@@ -64,9 +64,12 @@ def export_gguf(
 
 
 def supported_architecture(base_path: Path, kind: Literal["folder", "gguf"], llama_cpp: Path | None = None) -> bool:
-    """Whether `export_gguf` knows the base model's architecture; reads a few KB and imports nothing heavy."""
+    """Whether `export_gguf` knows the base model's architecture; reads a few KB and imports nothing heavy.
+
+    Raises ConversionError for a broken GGUF or config.json, and where there is no converter.
+    """
     if kind == "gguf":
-        return read_head(base_path).get("general.architecture") in gguf_from_gguf.ARCHITECTURES
+        return gguf_head(base_path).get("general.architecture") in gguf_from_gguf.ARCHITECTURES
     return architecture_of(base_path) in convertible_architectures(converter_folder(llama_cpp))
 
 

@@ -14,7 +14,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from file_formats.gguf import BF16, F16, F32, FILE_TYPES, Q8_0, TensorInfo, encode
+from file_formats.file_types import BF16, F16, F32, FILE_TYPES, Q8_0
+from file_formats.gguf import TensorInfo, encode
+from file_formats.pre_tokenizers import PRE_TOKENIZERS, neutral_name
 from lora_trainer.errors import ConversionError
 from ollama_export.gguf.lora_delta import LoraDelta, to_float32
 from ollama_export.gguf.rounding import encoded_pieces
@@ -25,19 +27,9 @@ if TYPE_CHECKING:
 Pieces = Callable[[], Iterator[Any]]
 FLOATS = ("F32", "F16", "BF16")
 
-LETTERS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|"
-SIGNS = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-# tokenizer.ggml.pre: how tokenizer.json splits text in these families (their own published files)
-PRE_TOKENIZERS: dict[str, list[tuple[Any, ...]]] = {
-    "qwen2": [("Split", LETTERS + r"\p{N}" + SIGNS, "Isolated", False), ("ByteLevel", False, False)],
-    "llama-bpe": [("Split", LETTERS + r"\p{N}{1,3}" + SIGNS, "Isolated", False), ("ByteLevel", False, False)],
-    "smollm": [("Digits", True), ("ByteLevel", False, True)],
-    "gpt-2": [("ByteLevel", False, True)],
-}
-
 
 class FileRows:
-    """A weight in a safetensors file, its delta added."""
+    """A weight in a safetensors file, its delta added; raises ConversionError where that has another shape."""
 
     def __init__(self, local: Any, delta: LoraDelta | None) -> None:
         self._local = local
@@ -100,7 +92,7 @@ def plan_folder(
         model_class = get_model_class(architecture)
     except NotImplementedError as error:
         raise ConversionError("error.export.architecture", architecture=architecture) from error
-    kind = gguf.LlamaFileType(FILE_TYPES[file_type][0])
+    kind = gguf.LlamaFileType(FILE_TYPES[file_type].number)
     converter = model_class(folder, kind, folder / "model.gguf", model_name=name)
     own_tensors, own_pre_tokenizer = converter.get_tensors, converter.get_vocab_base_pre
     by_weight = _match(deltas, list(converter.model_tensors))
@@ -181,13 +173,13 @@ def known_pre_tokenizer(tokenizer: Any, folder: Path) -> str:
     """
     fast = getattr(tokenizer, "backend_tokenizer", None)
     pre = json.loads(fast.pre_tokenizer.__getstate__()) if fast and fast.pre_tokenizer else {}
-    steps = [_step(s) for s in (pre["pretokenizers"] if pre.get("type") == "Sequence" else [pre])]
+    steps = tuple(_step(s) for s in (pre["pretokenizers"] if pre.get("type") == "Sequence" else [pre]))
     normalizer = json.loads(fast.normalizer.__getstate__())["type"] if fast and fast.normalizer else None
-    for family, known in PRE_TOKENIZERS.items():
+    whole_words = bool(getattr(fast and fast.model, "ignore_merges", False))
+    for name, known in PRE_TOKENIZERS.items():
         # llama.cpp normalizes nothing; composed characters are taken for granted as it does for Qwen
-        whole_words = bool(getattr(fast and fast.model, "ignore_merges", False))
-        if steps == known and normalizer in (None, "NFC") and whole_words == (family == "llama-bpe"):
-            return family
+        if steps == known.steps and normalizer in (None, "NFC") and whole_words == known.whole_words_first:
+            return name
     raise ConversionError("error.export.pre_tokenizer", path=str(folder))
 
 
@@ -208,7 +200,7 @@ def general_name(folder: Path, stem: str) -> str:
     llama.cpp (llama-vocab.cpp) lets special tokens swallow the white space behind them if that name says Phi-3, and
     only then: a Phi-3 has to be called so, and nothing else may be, whatever its user calls it.
     """
-    neutral = re.sub("phi-?3|modern-bert|jina", "x", stem, flags=re.IGNORECASE)
+    neutral = neutral_name(stem)
     try:
         text = (folder / "tokenizer.json").read_text(encoding="utf-8")
         # most have no such token: megabytes of vocabulary need not be parsed to know that

@@ -9,8 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from file_formats.gguf import FILE_TYPES, GgufHead, TensorInfo, read_head
+from file_formats.file_types import FILE_TYPES
+from file_formats.gguf import GgufHead, TensorInfo
 from lora_trainer.errors import ConversionError
+from ollama_export.gguf.head import gguf_head
 from ollama_export.gguf.lora_delta import LoraDelta
 from ollama_export.gguf.rounding import encoded_pieces, fitting_type
 
@@ -52,12 +54,13 @@ def plan_gguf(
 ) -> tuple[dict[str, bytes], list[tuple[TensorInfo, Pieces]], int]:
     """Metadata, tensors and general.file_type of the new GGUF, no weight read yet.
 
-    Raises ConversionError for an architecture whose weights can't be matched with an adapter's.
+    Raises ConversionError for a broken file, for an architecture whose weights can't be matched with an adapter's, and
+    for a delta without a weight of its shape.
     """
-    head = read_head(path)
+    head = gguf_head(path)
     by_tensor = _by_tensor(head, deltas) if deltas else {}
     plan: list[tuple[TensorInfo, Pieces]] = []
-    wanted = FILE_TYPES[file_type][1]
+    wanted = FILE_TYPES[file_type].matrices
     weights: Counter[int] = Counter()
     for tensor in head.tensors:
         delta = by_tensor.get(tensor.name)
@@ -72,8 +75,8 @@ def plan_gguf(
         weights[plan[-1][0].type] += math.prod(tensor.shape)
     # the kind of most weights names the file; untouched ones keep their own kind
     mostly_new = bool(by_tensor) and weights.most_common(1)[0][0] == wanted
-    kept = head.get("general.file_type", FILE_TYPES["f16"][0])
-    return dict(head.metadata), plan, FILE_TYPES[file_type][0] if mostly_new else kept
+    kept = head.get("general.file_type", FILE_TYPES["f16"].number)
+    return dict(head.metadata), plan, FILE_TYPES[file_type].number if mostly_new else kept
 
 
 def _by_tensor(head: GgufHead, deltas: dict[str, LoraDelta]) -> dict[str, LoraDelta]:
@@ -105,7 +108,7 @@ def _by_tensor(head: GgufHead, deltas: dict[str, LoraDelta]) -> dict[str, LoraDe
 
 
 def copied(path: Path, tensor: TensorInfo) -> Iterator[bytes]:
-    """The data of `tensor` as they stand in the GGUF at `path`."""
+    """The data of `tensor` as they stand in the GGUF at `path`; raises ConversionError where that ends before."""
     with path.open("rb", buffering=0) as file:
         file.seek(tensor.offset)
         left = tensor.size

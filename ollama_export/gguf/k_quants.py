@@ -11,37 +11,34 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from file_formats.gguf import BF16, BLOCKS, F16, Q8_0, TensorInfo, encode, read_head, serving_order
+from file_formats.file_types import BF16, BLOCKS, F16, FILE_TYPES, Q3_K, Q4_0, Q4_K, Q5_0, Q5_1, Q5_K, Q6_K, Q8_0
 from file_formats.gguf import UINT32 as U32
+from file_formats.gguf import TensorInfo, encode, serving_order
 from lora_trainer.errors import ConversionError
 from ollama_export.gguf.from_gguf import StoredRows, copied
+from ollama_export.gguf.head import gguf_head
 from ollama_export.gguf.rounding import encoded_pieces
 from ollama_export.gguf.stream import GgufFile, GgufStream, Progress, unheard
 
-Q4_0, Q5_0, Q5_1, Q3_K, Q4_K, Q5_K, Q6_K = 2, 6, 7, 11, 12, 13, 14
-# file type: general.file_type, type of most matrices
-QUANTIZED_TYPES = {
-    "q4_0": (2, Q4_0), "q5_0": (8, Q5_0), "q3_K_M": (12, Q3_K), "q4_K_S": (14, Q4_K), "q4_K_M": (15, Q4_K),
-    "q5_K_S": (16, Q5_K), "q5_K_M": (17, Q5_K), "q6_K": (18, Q6_K),
-}  # fmt: skip
 FALLBACK = {Q3_K: Q4_0, Q4_K: Q5_0, Q5_K: Q5_1, Q6_K: Q8_0}
+"""For rows that are no whole number of 256 weights (tensor_type_fallback)."""
 KEPT = ("altup", "laurel", "per_layer_model_proj")
 """Matrices that llama.cpp never quantises, in 16 bits in its converter's files; others of that kind are in float32."""
 
 
 def quantize_gguf(src: Path, out: Path, file_type: str, *, progress: Progress = unheard) -> GgufFile:
-    """Write `src` (f16 or bf16) to `out` as `file_type` (a key of QUANTIZED_TYPES, in any case).
+    """Write `src` (f16 or bf16) to `out` as `file_type` (one of FILE_TYPES that isn't streamed, in any case).
 
     `progress` hears bytes written and their total. Raises ConversionError for an unknown type or a broken file,
     ResourceError for a full disk; `out` appears when it is whole.
     """
-    known = {name.lower(): name for name in QUANTIZED_TYPES}
+    known = {name.lower(): name for name, row in FILE_TYPES.items() if not row.streamed}
     if file_type.lower() not in known:
-        raise ConversionError("error.quantize.type", file_type=file_type, known=", ".join(QUANTIZED_TYPES))
+        raise ConversionError("error.quantize.type", file_type=file_type, known=", ".join(known.values()))
     file_type = known[file_type.lower()]
-    head = read_head(src)
+    head = gguf_head(src)
     metadata = {k: v for k, v in head.metadata.items() if k != "general.file_type"}
-    metadata["general.file_type"] = encode(QUANTIZED_TYPES[file_type][0], U32)
+    metadata["general.file_type"] = encode(FILE_TYPES[file_type].number, U32)
     tensors = sorted(head.tensors, key=lambda tensor: serving_order(tensor.name))
     layers = head.get(f"{head.get('general.architecture')}.block_count", 0)
     kinds = _kinds(tensors, file_type, layers)
@@ -63,7 +60,7 @@ def _kinds(tensors: list[TensorInfo], file_type: str, layers: int) -> dict[str, 
     for tensor in tensors:
         if tensor.type not in (F16, BF16) or len(tensor.shape) < 2 or any(part in tensor.name for part in KEPT):
             continue
-        kind = QUANTIZED_TYPES[file_type][1]
+        kind = FILE_TYPES[file_type].matrices
         if tensor.name == "output.weight" or (tensor.name == "token_embd.weight" and "output.weight" not in names):
             kind = Q8_0 if tensor.shape[-1] % BLOCKS[kind][0] else Q6_K
         elif tensor.name in values:
@@ -87,7 +84,7 @@ def _value_kind(file_type: str, index: int, count: int) -> int:
         return Q5_K if index < 2 else Q4_K
     if file_type in ("q4_K_M", "q5_K_M") and _more_bits(index, count):
         return Q6_K
-    return Q5_K if file_type == "q4_K_S" and index < 4 else QUANTIZED_TYPES[file_type][1]
+    return Q5_K if file_type == "q4_K_S" and index < 4 else FILE_TYPES[file_type].matrices
 
 
 def _down_kind(file_type: str, layer: int, layers: int) -> int:
@@ -95,4 +92,4 @@ def _down_kind(file_type: str, layer: int, layers: int) -> int:
         return Q5_K if layer < layers // 16 else Q4_K
     if file_type in ("q4_K_M", "q5_K_M") and _more_bits(layer, layers):
         return Q6_K
-    return Q5_K if file_type == "q4_K_S" and layer < layers // 8 else QUANTIZED_TYPES[file_type][1]
+    return Q5_K if file_type == "q4_K_S" and layer < layers // 8 else FILE_TYPES[file_type].matrices

@@ -1,7 +1,7 @@
 """A PEFT LoRA adapter as float32 deltas, one for each adapted weight: scale * B @ A (Hu et al., arXiv:2106.09685).
 
-Reads adapter_config.json and adapter_model.safetensors (format: https://github.com/huggingface/safetensors) with
-numpy alone. What isn't a plain LoRA of linear layers is refused: nothing of an adapter may be left out silently.
+Reads adapter_config.json and adapter_model.safetensors with numpy alone. What isn't a plain LoRA of linear layers is
+refused: nothing of an adapter may be left out silently.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from file_formats.safetensors import read_head
 from lora_trainer.errors import ConversionError
 
 if TYPE_CHECKING:
@@ -97,22 +98,18 @@ def require_merged(deltas: dict[str, LoraDelta]) -> None:
 
 
 def read_safetensors(path: Path) -> dict[str, np.ndarray]:
-    """All tensors of a small safetensors file in float32."""
+    """All tensors of a small safetensors file in float32; raises OSError, BrokenFile, KeyError for an unknown type."""
     import numpy as np
 
-    data = path.read_bytes()
-    start = 8 + int.from_bytes(data[:8], "little")
-    tensors = {}
-    for name, entry in json.loads(data[8:start]).items():
-        if name != "__metadata__":
-            first, last = entry["data_offsets"]
-            raw = np.frombuffer(data, np.uint8)[start + first : start + last]
-            tensors[name] = to_float32(raw, entry["dtype"]).reshape(entry["shape"])
-    return tensors
+    data = np.frombuffer(path.read_bytes(), np.uint8)
+    return {
+        name: to_float32(data[entry.start : entry.end], entry.dtype).reshape(entry.shape)
+        for name, entry in read_head(path).tensors.items()
+    }
 
 
 def to_float32(raw: np.ndarray, dtype: str) -> np.ndarray:
-    """Bytes of a safetensors tensor (dtype F32, F16 or BF16) as float32 numbers, exactly."""
+    """Bytes of a safetensors tensor (dtype F32, F16 or BF16; KeyError for others) as float32 numbers, exactly."""
     import numpy as np
 
     if dtype == "BF16":

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from file_formats.gguf import TensorInfo, padded, write_head
+from file_formats.gguf import TensorInfo, alignment_of, padded, write_head
 from lora_trainer.errors import ConversionError, ResourceError
 
 Progress = Callable[[int, int], None]
@@ -57,8 +57,9 @@ class GgufStream:
         self._part = partial(path)
         self._tensors = list(tensors)
         self._head = write_head(metadata, tensors)
+        self._alignment = alignment_of(metadata)
         self._progress = progress
-        self.size = len(self._head) + sum(padded(t.size) for t in tensors)
+        self.size = len(self._head) + sum(padded(t.size, self._alignment) for t in tensors)
         self._sha256 = hashlib.sha256()
         self._written = 0
         self._open_tensor = 0
@@ -91,7 +92,10 @@ class GgufStream:
             self._part.unlink(missing_ok=True)
 
     def write(self, tensor: TensorInfo, pieces: Any) -> None:
-        """The data of the next tensor of the list, as buffers that nobody changes any more."""
+        """The data of the next tensor of the list, as buffers that nobody changes any more.
+
+        Raises ValueError for another tensor, or data of another size.
+        """
         if self._tensors[self._open_tensor] is not tensor:
             raise ValueError(f"{tensor.name} is not the next tensor")
         self._open_tensor += 1
@@ -102,10 +106,10 @@ class GgufStream:
             self._put(view)
         if size != tensor.size:
             raise ValueError(f"{tensor.name}: {size} bytes in place of {tensor.size}")
-        self._put(bytes(padded(size) - size))
+        self._put(bytes(padded(size, self._alignment) - size))
 
     def finish(self, file_type: str) -> GgufFile:
-        """Wait for the disk and give the file its name."""
+        """Wait for the disk and give the file its name; raises ValueError where a tensor is missing."""
         if self._open_tensor != len(self._tensors):
             raise ValueError(f"{self._open_tensor} of {len(self._tensors)} tensors written")
         self._stop()

@@ -17,7 +17,8 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from file_formats.gguf import FILE_TYPES, serving_order
+from file_formats.file_types import FILE_TYPES
+from file_formats.gguf import serving_order
 from lora_trainer import errors
 from ollama_export.gguf.converter import converter_folder, use_converter
 from ollama_export.gguf.from_folder import general_name, plan_folder
@@ -30,7 +31,10 @@ SECONDS_BETWEEN_LINES = 0.1
 
 
 def convert(arguments: dict[str, Any], report: Any) -> GgufFile:
-    """Base model + adapter -> GGUF, in one pass over the weights."""
+    """Base model + adapter -> GGUF, in one pass over the weights.
+
+    Raises ConversionError, ResourceError where the disk is full, and whatever the converter does.
+    """
     base, out, file_type = Path(arguments["base"]), Path(arguments["out"]), arguments["file_type"]
     # imports and vocabularies make many objects that stay: nothing is gained by looking for garbage among them
     gc.disable()
@@ -40,7 +44,7 @@ def convert(arguments: dict[str, Any], report: Any) -> GgufFile:
         metadata, plan, kind = plan_gguf(base, deltas, file_type)
     else:
         metadata, plan = plan_folder(base, deltas, file_type, general_name(base, out.stem))
-        kind = FILE_TYPES[file_type][0]
+        kind = FILE_TYPES[file_type].number
     serving = {name: arguments[name] for name in ("chat_template", "add_bos", "eos_token")}
     set_serving_metadata(metadata, **serving, file_type=kind)
     gc.enable()

@@ -11,8 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from file_formats.gguf import read_head
 from lora_trainer.errors import ConversionError
+from ollama_export.gguf.head import gguf_head
 from ollama_export.llama_cpp.server import ANSWER_SECONDS, Hangs, LlamaServer
 
 
@@ -35,8 +35,9 @@ class Completion:
 class Engine:
     """A loaded GGUF; a context manager, `close` gives the memory back.
 
-    Raises ConversionError when it doesn't load, and when loading takes longer than the file's size allows, or an answer
-    longer than `answer_seconds` and a sixtieth of that for each token.
+    Raises ConversionError when it doesn't load or takes longer than the file's size allows. So do its methods, when
+    llama.cpp refuses (a prompt longer than `context`, in tokens) or dies, or an answer takes longer than
+    `answer_seconds` and a sixtieth of that for each token.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class Engine:
     ) -> None:
         import requests
 
-        head = read_head(gguf)
+        head = gguf_head(gguf)
         self.vocabulary = len(head.get("tokenizer.ggml.tokens", []))
         parameters: dict[str, Any] = {
             "n_ctx": context,

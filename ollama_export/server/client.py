@@ -40,7 +40,10 @@ class OllamaClient:
         return str(self._http.json("GET", "/api/version", timeout=(CONNECT_SECONDS, 10.0)).get("version", ""))
 
     def tags(self) -> list[dict[str, Any]]:
-        """All models, newest first: `name` with its tag, `digest` (hex, the manifest's), `size` in bytes, `details`."""
+        """All models, newest first: `name` with its tag, `digest` (hex, the manifest's), `size` in bytes, `details`.
+
+        Raises OllamaError where the server can't be reached; so do the calls below.
+        """
         return list(self._http.json("GET", "/api/tags").get("models") or [])
 
     def digest(self, name: str) -> str | None:
@@ -56,12 +59,18 @@ class OllamaClient:
         return self._http.json("POST", "/api/show", {"model": name})
 
     def stored_gguf(self, name: str) -> str | None:
-        """The sha256 (hex) under which Ollama keeps the model's weights; None where it doesn't say."""
+        """The sha256 (hex) under which Ollama keeps the model's weights; None where it doesn't say.
+
+        Raises Refused("error.ollama.model_missing").
+        """
         source = self._sources(name)[0]
         return source.rpartition("sha256-")[2] if "sha256-" in source else None
 
     def blob_path(self, name: str) -> Path:
-        """The GGUF file of a model on this machine; raises BaseModelError where it can't be read."""
+        """The GGUF file of a model on this machine.
+
+        Raises BaseModelError where it can't be read, Refused where there is no such model.
+        """
         if not self.is_local:
             raise BaseModelError("error.base.ollama_remote", name=name, host=self.host)
         source, *others = self._sources(name)
@@ -97,9 +106,10 @@ class OllamaClient:
         if self.has_blob(digest):
             return False
         try:
-            # The digest was not there a moment ago, so the server reads the whole body instead of resetting us.
+            # The digest was not there a moment ago, so the server reads the whole body instead of resetting us. What
+            # limits the connecting would limit the sending, too, and a server that writes to its disk pauses.
             body = Upload(path, progress or _nothing)
-            self._http.call("POST", f"/api/blobs/{_digest(digest)}", data=body, timeout=PATIENT)
+            self._http.call("POST", f"/api/blobs/{_digest(digest)}", data=body, timeout=(None, None))
         except Refused as refused:
             if "digest mismatch" in refused.values["message"]:
                 raise Refused("error.ollama.digest_mismatch", refused.status, path=path) from refused
@@ -121,19 +131,23 @@ class OllamaClient:
         template: str | None = None,
         system: str | None = None,
         parameters: Mapping[str, Any] | None = None,
+        license: Sequence[str] = (),
+        messages: Messages = (),
         quantize: str | None = None,
         status: Callable[[str, int, int], None] | None = None,
     ) -> None:
         """Create a model from uploaded `files` (name -> sha256, hex) or from another local model.
 
         `status` hears each step with bytes done and total (0, 0 where it has none). Raises Refused for an error in
-        any shape, OllamaError for a stream that ends without success.
+        any shape, ResourceError where the server's disk or memory is full, OllamaError for a stream that ends without
+        success.
         """
         if from_ is not None and not self.exists(from_):  # Ollama would pull it from the internet
             raise Refused("error.ollama.model_missing", 404, host=self.host, name=from_)
         blobs = {file: _digest(digest) for file, digest in (files or {}).items()}
         body: dict[str, Any] = {"model": name, "files": blobs, "from": from_, "template": template, "system": system}
-        body |= {"parameters": parameters, "quantize": quantize}
+        body |= {"parameters": parameters, "quantize": quantize, "license": list(license)}
+        body["messages"] = [dict(message) for message in messages]
         last = ""
         for line in self._http.lines("POST", "/api/create", {key: value for key, value in body.items() if value}):
             last = str(line.get("status", ""))
@@ -168,15 +182,25 @@ class OllamaClient:
                 return
 
     def copy(self, source: str, destination: str) -> None:
-        """Give a model a second name; what had that name is overwritten."""
+        """Give a model a second name; what had that name is overwritten.
+
+        Raises Refused where there is no such model, ResourceError where the server's disk is full.
+        """
         self._http.call("POST", "/api/copy", {"source": source, "destination": destination})
 
     def delete(self, name: str, *, missing_ok: bool = False) -> bool:
-        """Remove a name, and the layers that no other name uses; False where there was none."""
+        """Remove a name, and the layers that no other name uses.
+
+        Where there is none: False if `missing_ok`, else raises Refused.
+        """
         return self._http.call("DELETE", "/api/delete", {"model": name}, missing_ok=missing_ok).status_code == 200
 
     def chat(self, name: str, messages: Messages, **options: Any) -> Answer:
-        """The model's answer; `options` are Ollama's (temperature, seed, num_predict, ...)."""
+        """The model's answer; `options` are Ollama's (temperature, seed, num_predict, ...).
+
+        Raises Refused where the model is missing or can't be loaded, ResourceError where it takes more memory than the
+        server has; so do `generate` and `rendered`.
+        """
         reply = self._chat(name, messages, options)
         return _answer(reply, str((reply.get("message") or {}).get("content", "")))
 
@@ -196,7 +220,10 @@ class OllamaClient:
         return self._http.json("POST", "/api/chat", body, timeout=PATIENT)
 
     def unload(self, name: str, seconds: float = 10.0) -> None:
-        """Take a model out of memory and wait for it: models of equal weights share a runner and its template mode."""
+        """Take a model out of memory and wait for it: models of equal weights share a runner and its template mode.
+
+        Raises Refused where there is no such model; one that is still there after `seconds` is left.
+        """
         self._http.json("POST", "/api/generate", {"model": name, "keep_alive": 0})
         end = time.monotonic() + seconds
         while any(same_name(model["name"], name) for model in self._http.json("GET", "/api/ps").get("models") or []):

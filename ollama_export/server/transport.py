@@ -57,13 +57,15 @@ class Transport:
         body: Any = None,
         *,
         data: Any = None,
-        timeout: tuple[float, float | None] = (CONNECT_SECONDS, READ_SECONDS),
+        timeout: tuple[float | None, float | None] = (CONNECT_SECONDS, READ_SECONDS),
         stream: bool = False,
         missing_ok: bool = False,
     ) -> requests.Response:
         """One request; its response has a status below 300, or 404 where that is `missing_ok`.
 
-        Raises OllamaError where nobody answers, ResourceError or Refused for an error that the server reports.
+        `timeout`: seconds for the connecting, and for the sending of each piece; seconds without a byte of the answer;
+        None for ever. Raises OllamaError where nobody answers or no URL can hold the host, ResourceError or Refused for
+        an error that the server reports.
         """
         values: dict[str, Any] = {"host": self.host, "call": f"{method} {path.partition('sha256')[0]}"}
         try:
@@ -91,7 +93,10 @@ class Transport:
         raise self.refusal(values["call"], response.status_code, message, body)
 
     def json(self, method: str, path: str, body: Any = None, **more: Any) -> dict[str, Any]:
-        """The JSON object that answers a request."""
+        """The JSON object that answers a request.
+
+        Raises as `call` does, also for an error in an answer that says 200, and OllamaError where it is no such object.
+        """
         response = self.call(method, path, body, **more)
         try:
             value = response.json()
@@ -106,7 +111,8 @@ class Transport:
     def lines(self, method: str, path: str, body: Any) -> Iterator[dict[str, Any]]:
         """The JSON objects of a streamed answer as they come, up to the end of the stream.
 
-        An error line raises as an error status would: Ollama has sent its 200 by then.
+        An error line raises as an error status would: Ollama has sent its 200 by then. Raises OllamaError where the
+        connection breaks, or a line is no JSON object.
         """
         response = self.call(method, path, body, timeout=PATIENT, stream=True)
         call = f"{method} {path}"

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from file_formats.file_types import FILE_TYPES
 from lora_trainer.errors import ResourceError
 from lora_trainer.events import Listener, Note
 from pipeline.job import Job
@@ -15,22 +16,17 @@ from pipeline.job import Job
 if TYPE_CHECKING:
     from lora_trainer.models.source import BaseModel
 
-OLLAMA_QUANTIZES = ("q4_K_M", "q4_K_S")
-"""The K-quants that Ollama makes itself; the others are made here by libgguf."""
-
-BYTES_PER_WEIGHT = {"f32": 4.0, "f16": 2.0, "bf16": 2.0, "q8_0": 1.07, "q6_K": 0.83, "q5_K_M": 0.72, "q5_K_S": 0.7}
-"""Bytes per weight of a GGUF type, rounded up; the other K-quants take less than `q5_K_S`."""
-
 SPARE_DISK = 256 << 20
 """Bytes that stay free beside what a run writes: checkpoints, the loss curve, somebody else's files."""
 
 
 def check_disk(job: Job, base: BaseModel) -> dict[str, Any]:
     """Room for the GGUF, and for Ollama's copy of it where its store is on this machine; raises ResourceError."""
-    by_ollama = job.client is not None and job.quantize in OLLAMA_QUANTIZES
-    written = base.parameters * BYTES_PER_WEIGHT.get(job.quantize, BYTES_PER_WEIGHT["q5_K_S"])
-    if job.quantize not in ("f32", "f16", "bf16", "q8_0"):
-        written += base.parameters * BYTES_PER_WEIGHT["f16"]
+    file_type = FILE_TYPES[job.serving.quantize]
+    by_ollama = job.client is not None and file_type.by_ollama
+    written = base.parameters * file_type.bytes_per_weight
+    if not file_type.streamed:
+        written += base.parameters * FILE_TYPES["f16"].bytes_per_weight
     needed: dict[Path, float] = {_existing(job.history.home): written + SPARE_DISK}
     if job.client is not None and job.client.is_local:
         store = _existing(Path(os.environ.get("OLLAMA_MODELS") or Path.home() / ".ollama" / "models"))

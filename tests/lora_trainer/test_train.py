@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import subprocess
 import sys
 from dataclasses import replace
@@ -21,6 +20,7 @@ from lora_trainer.events import CheckpointSaved, Evaluated, Event, Note, StepDon
 from lora_trainer.models.load import chat_format_of, load_model
 from lora_trainer.plan import TrainPlan
 from lora_trainer.train import TrainResult, train
+from tests.support.chance import chance
 from tests.support.project import ROOT
 from tests.support.tiny import make_tiny
 from tests.support.train_tiny import dialogues, prepared
@@ -163,10 +163,10 @@ def test_kills_at_random_moments_change_nothing(model: Path, tmp_path: Path) -> 
         return done.returncode
 
     assert run("whole") == 0
-    chance = random.Random()
+    dice = chance()
     for step in (2, 6):
         # what is being written when the signal comes is up to chance
-        assert run("killed", f"kill {step} {chance.uniform(0, 0.1)}") != 0
+        assert run("killed", f"kill {step} {dice.uniform(0, 0.1)}") != 0
         assert not (tmp_path / "killed" / "adapter").exists()
     assert run("killed") == 0
     whole, killed = (json.loads((tmp_path / f"{run}.json.0").read_text("utf-8")) for run in ("whole", "killed"))

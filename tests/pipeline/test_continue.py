@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
 from pathlib import Path
 
 import pytest
 
 from lora_trainer.engine.schedule import stable_steps
-from lora_trainer.plan import TrainPlan
-from pipeline.run.beginnings import find_beginning
-from pipeline.run.history import History
+from tests.support.chance import chance
 from tests.support.preloaded import Preloaded
 from tests.support.program import Program
 
@@ -33,6 +30,8 @@ def test_two_epochs_and_one_and_a_half_more_are_three_and_a_half(program):
     told = program.run(*flags, "--continue_train", "--add_epochs", "1.5")
     began = program.newest.record["began_with"]
     assert began == {"run": 1, "step": stable_steps(18)}
+    record = program.newest.record
+    assert record["beginning"]["device"][:2] == [record["training"][name] for name in ("device", "dtype")]
     per_epoch, total = 9, 32
     assert total - began["step"] <= 1.75 * per_epoch + 1
     whole = program.run(*flags, "--ollama_name", "whole", "--epochs", "3.5")
@@ -56,36 +55,18 @@ def test_what_has_changed_is_named_and_training_starts_from_the_base_model(progr
     assert "began_with" not in program.newest.record
 
 
-def test_what_has_changed_is_told_against_the_run_that_is_continued(tmp_path):
-    history = History(tmp_path)
-    beginnings = (
-        {"seed": 1, "lora_rank": 8},
-        {"seed": 1, "lora_rank": 4},
-        {"seed": 2, "lora_rank": 8, "qlora": "0.50"},
-    )
-    for parent, beginning in zip((None, 1, 1), beginnings, strict=True):
-        plan = TrainPlan().to_json()
-        run = history.begin("zzhua", plan=plan, request={}, beginning=beginning, parent=parent)
-        run.mark_done("train", 1, training={"steps": 8})
-    assert find_beginning(history, run, rows=16) == ["qlora", "seed"]
-    run.update(parent=None)
-    assert find_beginning(history, run, rows=16) == ["lora_rank", "qlora", "seed"]
-
-
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="twenty starts take several minutes where there is no fork")
 @pytest.mark.timeout(1800)  # twenty-two runs
 def test_twenty_kills_at_random_steps_and_going_on_are_as_if_there_had_been_none(program):
-    seed = random.SystemRandom().randrange(1 << 32)
-    print(f"seed {seed}")  # noqa: T201 - shown where the test fails
-    chance = random.Random(seed)
+    dice = chance()
     flags = ("--no_register", "--lora_dropout", "0.1", "--epochs", "4.5")
     whole = adapter(program.run(*flags, "--ollama_name", "whole"))
     total, seconds = 40, program.history.newest("whole").record["training"]["seconds"]
 
     with Preloaded(program) as preloaded:
-        for step in sorted(chance.sample(range(1, total - 2), 20)):
+        for step in sorted(dice.sample(range(1, total - 2), 20)):
             # Any moment of two steps, in a checkpoint's writing too.
-            watcher = f"kill {step} {chance.random() * 2 * seconds / total}"
+            watcher = f"kill {step} {dice.random() * 2 * seconds / total}"
             assert preloaded.run(watcher, *flags) == -signal.SIGKILL, program.output()
             assert not program.newest.has_done("train")
     told = program.run(*flags)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -14,16 +15,28 @@ from typing import Any
 
 import pytest
 
-from lora_trainer.errors import Cancelled, DataError, Interrupted, UsageError
+from lora_trainer.errors import (
+    BaseModelError,
+    Cancelled,
+    ConversionError,
+    DataError,
+    DecisionNeeded,
+    Interrupted,
+    OllamaError,
+    ResourceError,
+    UsageError,
+)
 from lora_trainer.events import TrainingStarted
 from lora_trainer.plan import TrainPlan
 from pipeline.flags import FLAGS
 from pipeline.run.history import History
+from pipeline.serving import DEFAULT_QUANTIZE
 from tests.support.terminal import CTRL_C, ROOT, Terminal
 from tests.test_imports import HEAVY
 from train_to_ollama import Stop, guarded
 from wizard import words
 from wizard.command_line import parse
+from wizard.flow import DEFAULT_BASE_MODEL
 from wizard.screen.screen import Screen
 from wizard.words import rate_text, t
 
@@ -72,8 +85,11 @@ def test_help_names_the_defaults_of_the_plan(language: str) -> None:
     words.use_language(language)
     plan = TrainPlan()
     for name in ("epochs", "lora_rank", "lora_dropout", "max_length", "seed"):
-        assert f"{getattr(plan, name):g}" in t(f"help.{name}")
-    assert rate_text(plan.learning_rate) in t("help.learning_rate")
+        assert re.search(rf"(default|默认) {getattr(plan, name):g}(\.0)?(?![\d.])", t(f"help.{name}")), name
+    assert re.search(rf"(default|默认) {rate_text(plan.learning_rate)}\b", t("help.learning_rate"))
+    assert re.search(rf"(default|默认) {DEFAULT_QUANTIZE}\b", t("help.quantize"))
+    assert re.search(rf"(default|默认) {plan.scheduler}\b", t("help.scheduler"))
+    assert re.search(rf"(default|默认) {re.escape(DEFAULT_BASE_MODEL)}\b", t("help.base_model"))
 
 
 def test_the_language_flag_goes_before_the_locale_also_for_help() -> None:
@@ -190,8 +206,15 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
 @pytest.mark.parametrize(
     ("failure", "code", "key"),
     [
-        (DataError("error.flag.empty", flag="--system"), 4, "error.flag.empty"),
+        (UsageError("error.flag.empty", flag="--system"), 2, "error.flag.empty"),
+        (DecisionNeeded("error.decision_needed", flag="--yes"), 2, "error.decision_needed"),
         (Cancelled("error.cancelled"), 3, "error.cancelled"),
+        (DataError("error.data.empty", file="train.jsonl"), 4, "error.data.empty"),
+        (OllamaError("error.ollama.not_ollama", host="x"), 5, "error.ollama.not_ollama"),
+        (BaseModelError("error.base_model.no_config", path="x"), 6, "error.base_model.no_config"),
+        (ResourceError("error.resource.disk_full", path="x"), 7, "error.resource.disk_full"),
+        (OSError(errno.ENOSPC, "No space left on device"), 7, "error.disk.full_somewhere"),
+        (ConversionError("error.export.memory"), 8, "error.export.memory"),
         (Interrupted("error.interrupted"), 130, "error.interrupted"),
         (KeyboardInterrupt(), 130, "error.interrupted"),
         (ZeroDivisionError("by zero"), 1, "error.bug"),
@@ -241,6 +264,13 @@ def test_in_a_training_the_first_signal_asks_and_the_second_aborts(number: signa
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def test_with_json_nothing_is_asked_at_a_terminal_either(tmp_path: Path) -> None:
+    environment = {"TRAIN_TO_OLLAMA_HOME": str(tmp_path), "OLLAMA_HOST": "127.0.0.1:9"}
+    with Terminal(["train_to_ollama.py", "--json"], environment=environment) as terminal:
+        assert terminal.finish() == 2
+        assert "error.decision_needed" in terminal.everything and "给模型起个名字" not in terminal.everything
 
 
 @pytest.mark.parametrize("how", ["key", "signal"])

@@ -63,6 +63,21 @@ def test_an_evening_from_the_first_name_to_training_on_and_cancelling(tmp_path):
         assert client.digest(model) == second and len(program.history.runs(model)) == 2
 
 
+def test_epochs_that_are_answered_in_the_place_of_a_ladder_are_trained_alone(tmp_path):
+    from tests.support.terminal import CLEAR, ENTER
+
+    program = Program(tmp_path)
+    flags = ("--ollama_name", "zzhua", "--base_model", str(program.base), "--no_register", "--ladder", "1,2")
+    with start(program, *flags) as terminal:
+        terminal.wait_for("就这样开始吗").send("2", ENTER)
+        terminal.wait_for("总共训练几轮").send(CLEAR, "0.5", ENTER)
+        terminal.wait_for("学习率？").send(ENTER).wait_for("LoRA 的秩？").send(ENTER)
+        terminal.wait_for("3) 取消").send("1", ENTER)
+        terminal.wait_for("训练好了")
+        assert terminal.finish() == 0
+    assert [(run.record["status"], run.plan.epochs) for run in program.history.runs("zzhua")] == [("done", 0.5)]
+
+
 def test_control_c_in_training_keeps_what_is_done_and_the_same_command_goes_on(tmp_path):
     from tests.support.terminal import CTRL_C
 
