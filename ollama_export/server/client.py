@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -180,15 +181,16 @@ class OllamaClient:
     ) -> None:
         """Upload a GGUF of sha256 `digest` (hex) and create a model of it; arguments and errors are those of both.
 
-        The file may be gone when it is to be used: it goes with the last model that has it, which another process may
-        delete in between. Then it is uploaded anew, twice at most.
+        A layer, the file or a text, goes with the last model that has it. Where another process deletes that one in
+        between, the create finds nothing to open, or makes a model that isn't there: then again, twice at most.
         """
         for tries_left in (2, 1, 0):
             self.upload(path, digest, progress)
             try:
                 self.create(name, files={"model.gguf": digest}, **how)
+                self.show(name)
             except Refused as refused:
-                if not tries_left or _digest(digest).replace(":", "-") not in refused.values["message"]:
+                if not tries_left or not _lacks_layer(refused):
                     raise
             else:
                 return
@@ -259,6 +261,12 @@ def _readable_gguf(name: str, path: Path) -> Path:
 def _digest(sha256: str) -> str:
     """As the API writes it, whether or not the caller did."""
     return "sha256:" + sha256.removeprefix("sha256:")
+
+
+def _lacks_layer(refused: Refused) -> bool:
+    """Whether a layer's file was gone."""
+    opened = re.search(r"open .*sha256-[0-9a-f]{64}", refused.values["message"])
+    return opened is not None or refused.key == "error.ollama.model_missing"
 
 
 def _answer(reply: Mapping[str, Any], text: str) -> Answer:

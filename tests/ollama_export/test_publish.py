@@ -104,7 +104,7 @@ class Publisher:
 
     def put(self, system: str) -> None:
         """An older model under the name, made by somebody who proves nothing."""
-        self.client.create(self.name, files={"m.gguf": self.digest}, template=TEMPLATE, system=system)
+        self.client.create_from_file(self.name, self.gguf, self.digest, template=TEMPLATE, system=system)
 
     def publication(self, system: str, **changes: Any) -> Publication:
         proofs = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from ollama_export.gguf.export import GgufFile
 from ollama_export.server.client import OllamaClient
 from ollama_export.server.transport import Refused
+from tests.ollama_server.server import OllamaServer
 from tests.support.exports import export
 from tests.support.ollama_fixture import TestOllama
 from tests.support.tiny import make_speaker
@@ -44,6 +46,21 @@ def test_a_file_that_goes_with_another_model_before_it_is_used_is_uploaded_again
     client.create_from_file(name, gguf.path, gguf.sha256, progress=lambda done, _: sent.append(done), system="S")
     assert (client.creates, sent.count(gguf.path.stat().st_size)) == (3, 3)
     assert (client.stored_gguf(name), client.show(name)["system"]) == (gguf.sha256, "S")
+
+
+def test_a_model_that_loses_a_layer_while_it_is_made_is_made_again(ollama_server: OllamaServer, gguf: GgufFile) -> None:
+    shown = []
+
+    class LayerLost(OllamaClient):
+        def show(self, name: str) -> dict[str, Any]:
+            if not shown:
+                system = hashlib.sha256(b"S").hexdigest()
+                ollama_server.store.blob_path(f"sha256:{system}").unlink()
+            shown.append(name)
+            return super().show(name)
+
+    LayerLost(ollama_server.url).create_from_file("mine", gguf.path, gguf.sha256, system="S")
+    assert shown == ["mine", "mine"] and OllamaClient(ollama_server.url).show("mine")["system"] == "S"
 
 
 def test_a_file_that_goes_each_time_is_an_error_in_the_end(ollama: TestOllama, gguf: GgufFile) -> None:
