@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from functools import partial
@@ -10,28 +11,52 @@ from typing import Any
 
 import pytest
 
+from lora_trainer.data.encode import encode
 from lora_trainer.errors import ConversionError, OllamaError, UserError
 from lora_trainer.events import Event, Note
+from lora_trainer.models.load import chat_format_of, load_tokenizer
+from lora_trainer.models.source import resolve_base_model
+from lora_trainer.plan import TrainPlan
 from ollama_export.proof import ProofFailed, examine
 from ollama_export.publish import Publication
 from ollama_export.server.client import OllamaClient
 from pipeline import stages
-from pipeline.job import going_on, register_again
+from pipeline.checks.checklist import Prepared
+from pipeline.checks.proofs import choose_proofs
+from pipeline.job import Job, going_on, read_data, register_again
 from pipeline.request import Request
 from pipeline.run.history import History, Run
 from pipeline.run.published import roll_back, verify_published
 from pipeline.run.standing import standing_run
 from pipeline.stages import run_stages
 from tests.ollama_server.server import OllamaServer
-from tests.support.program import Program
+from tests.support.tiny import make_tiny
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The home of one run, trained and exported without Ollama."""
-    program = Program(tmp_path_factory.mktemp("trained"), rows=4)
-    program.run("--no_register", "--temperature", "0.3")
-    return program.history.home
+    """The home of one run, trained and exported without Ollama, and without the checks before it."""
+    folder = tmp_path_factory.mktemp("trained")
+    turns = [
+        ("system", "你是林栀。"),
+        ("user", "在吗？"),
+        ("assistant", "（点头）嗯。"),
+        ("user", "a"),
+        ("assistant", "b"),
+    ]
+    rows = [[{"role": role, "content": content} for role, content in turns[:count]] for count in (3, 5)]
+    lines = [json.dumps({"messages": messages}, ensure_ascii=False) for messages in rows]
+    (folder / "train.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    request = Request(ollama_name="zzhua", data_dir=folder, temperature=0.3)
+    data, plan, history = read_data(request), TrainPlan(epochs=1), History(folder / "runs")
+    base = resolve_base_model(str(make_tiny(folder / "base")))
+    tokenizer = load_tokenizer(base)
+    chat_format = chat_format_of(base, tokenizer)
+    encoded = (encode(part, chat_format, tokenizer, plan.max_length)[0] for part in (data.train, data.val))
+    proofs = choose_proofs(data.train, data.system, chat_format, tokenizer)
+    job = Job(request, "zzhua", plan, data, base.source, None, False, None, history, None)
+    run_stages(job, Prepared(data, base, tokenizer, chat_format, *encoded, proofs), lambda _: None, lambda: False)
+    return history.home
 
 
 @pytest.fixture
