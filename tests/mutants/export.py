@@ -53,8 +53,8 @@ MUTANTS = (
     Mutant(
         "q3_K_M gives the attention's output 3 bits",
         K_QUANTS,
-        'elif "attn_output.weight" in tensor.name and file_type == "q3_K_M":\n            kind = Q4_K\n',
-        "",
+        "kind = Q4_K",
+        "kind = Q3_K",
         (f"{MIXED}[q3_K_M]",),
     ),
     Mutant(
