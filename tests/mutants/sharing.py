@@ -63,8 +63,8 @@ MUTANTS = (
     Mutant(
         "the history asks for a model first",
         "wizard/lookups.py",
-        "    screen.history([_row(run) for run in runs])\n",
-        "    import torch\n    screen.history([_row(run) for run in runs])\n",
+        "    there = digests_in_ollama()\n",
+        "    import torch\n\n    there = digests_in_ollama()\n",
         (START,),
     ),
 )
