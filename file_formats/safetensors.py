@@ -112,7 +112,10 @@ def _parsed(raw: bytes) -> dict[str, Any]:
     def unknown(constant: str) -> None:
         raise ValueError(constant)
 
-    return dict(json.loads(text, parse_constant=unknown))
+    header = dict(json.loads(text, parse_constant=unknown))
+    # half a surrogate pair is JSON to Python alone
+    json.dumps(header, ensure_ascii=False).encode("utf-8")
+    return header
 
 
 def _entry(entry: Mapping[str, Any], start: int) -> TensorEntry:

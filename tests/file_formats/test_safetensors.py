@@ -52,6 +52,7 @@ def test_a_file_that_is_cut_or_too_long_is_broken(tmp_path: Path) -> None:
         b"[1, 2]",
         b'{"a": 1}',
         b'{"a": {}}',
+        b'{"\\ud83d": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}',
         b"[" * 5000,
         json.dumps({"a": {"dtype": "F32", "shape": ["x"], "data_offsets": [0, 4]}}).encode(),
     ],
