@@ -381,10 +381,10 @@ MUTANTS = (
         (REGISTERING + "test_ollama_makes_the_k_quants_that_it_offers",),
     ),
     Mutant(
-        "--no_backup keeps one all the same",
-        STAGES,
-        "backup=not job.request.no_backup",
-        "backup=True",
+        "--no_backup keeps an older one",
+        "pipeline/request.py",
+        "0 if self.no_backup else ",
+        "",
         (REGISTERING + "test_as_many_backups_stay_as_were_asked_for",),
     ),
     Mutant(
