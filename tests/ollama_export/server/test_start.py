@@ -16,7 +16,7 @@ import pytest
 from lora_trainer.errors import OllamaError
 from ollama_export.server import start
 from ollama_export.server.client import OllamaClient
-from ollama_export.server.start import ensure_running, find_way
+from ollama_export.server.start import Way, ensure_running, find_way
 
 # A "#!" line takes no interpreter with a space in its path: a shell script that is Python too, as pip writes them.
 SERVER = """#!/bin/sh
@@ -204,11 +204,14 @@ def test_a_snap_is_started_by_snap(tmp_path: Path) -> None:
 
 
 def test_the_apps_of_macos_and_windows_are_opened(tmp_path: Path) -> None:
-    (tmp_path / "Applications/Ollama.app").mkdir(parents=True)
-    assert find_way("darwin", tmp_path, tmp_path / "home", {}).command[:3] == ("open", "-j", "-a")
+    app = tmp_path / "Applications/Ollama.app"
+    app.mkdir(parents=True)
+    opened = ("open", "-j", "-a", str(app), "--args", "--fast-startup")
+    assert find_way("darwin", tmp_path, tmp_path / "home", {}) == Way("app", opened)
     app = tmp_path / "Local/Programs/Ollama/ollama app.exe"
     touch(app)
-    assert find_way("win32", tmp_path, tmp_path, {"LOCALAPPDATA": str(tmp_path / "Local")}).command[0] == str(app)
+    way = find_way("win32", tmp_path, tmp_path, {"LOCALAPPDATA": str(tmp_path / "Local")})
+    assert way == Way("app", (str(app), "--hide", "--fast-startup"))
 
 
 @posix
