@@ -112,7 +112,7 @@ def test_help_fits_the_terminal(columns: str) -> None:
     [
         (["train_to_ollama.py", "--help"], set()),
         (["-m", "wizard.status", "--names"], {"requests", "dataclasses"}),
-        (["train_to_ollama.py", "--history"], {"rich", "dataclasses", "argparse"}),
+        (["train_to_ollama.py", "--history"], {"rich", "requests", "dataclasses", "argparse"}),
     ],
     ids=["help", "names for the menu", "history"],
 )
