@@ -56,13 +56,15 @@ class Handler(BaseHTTPRequestHandler):
         try:
             self.faults = self.owner.faults.due(self.command, path)
             try:
+                if "error" in self.faults:
+                    raise ApiError("something went wrong", 500)
                 answer = self._routed(path)
             except ApiError as error:
                 answer = Reply(error.status, {"error": str(error)})
-            if "die_after" in self.faults:
+            if {"die_after", "lost"} & self.faults:
                 if isinstance(answer, Stream):
                     list(answer.lines)
-                raise Death
+                raise Death if "die_after" in self.faults else ConnectionAbortedError
             if isinstance(answer, Stream):
                 self._stream(answer.lines)
             else:

@@ -1,18 +1,26 @@
-"""The real program, started many times, its libraries loaded once: `python -m tests.support.preloaded`.
+"""The real program, started many times, its libraries loaded once: `python -m tests.support.preloaded [SOCKET]`.
 
 For each line on stdin, a JSON list of the command line's words, the file for the output and a watcher, the process
 forks: the child is the program from there on, and may be killed like any other. When it has ended, its exit code
-(negative: the signal) goes out on stdout.
+(negative: the signal) goes out on stdout. With SOCKET the processes that the program makes GGUFs in are those of
+preloaded_export.py.
 """
 
 from __future__ import annotations
 
+import gc
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
+import psutil
+
+from tests.support.preloaded_export import through
 from tests.support.program import ROOT, Program
 from tests.support.watchers import watched
 
@@ -24,10 +32,14 @@ class Preloaded:
         self.program = program
 
     def __enter__(self) -> Preloaded:
+        # the address of a socket has to be short
+        self._folder = tempfile.mkdtemp(prefix="preloaded-")
+        socket = str(Path(self._folder, "socket"))
+        options = {"env": {**self.program.environment, "PYTHONPATH": str(ROOT)}, "cwd": self.program.folder}
+        self._exports = subprocess.Popen([sys.executable, "-P", "-m", "tests.support.preloaded_export", socket], **options)  # fmt: skip
         self._server = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.preloaded"],
-            env={**self.program.environment, "PYTHONPATH": str(ROOT)},
-            cwd=self.program.folder,
+            [sys.executable, "-m", "tests.support.preloaded", socket],
+            **options,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -38,23 +50,43 @@ class Preloaded:
         assert self._server.stdin
         self._server.stdin.close()
         self._server.wait()
+        self._exports.terminate()
+        self._exports.wait()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def run(self, watcher: str, *flags: str) -> int:
         """The exit code of a watched run whose output goes where Program.start puts it."""
+        return self.run_words(watcher, self.program.command(*flags)[2:])
+
+    def run_words(self, watcher: str, words: Sequence[str]) -> int:
+        """As `run`, with the whole command line; what the program has started has ended then, too."""
         output = self.program.folder / "output.txt"
         output.write_text("", encoding="utf-8")
-        words = self.program.command(*flags)[2:]
         assert self._server.stdin and self._server.stdout
-        self._server.stdin.write(json.dumps([words, str(output), watcher]) + "\n")
+        self._server.stdin.write(json.dumps([list(words), str(output), watcher]) + "\n")
         self._server.stdin.flush()
-        return int(self._server.stdout.readline())
+        code = int(self._server.stdout.readline())
+        psutil.wait_procs(psutil.Process(self._exports.pid).children(), timeout=60)
+        return code
 
 
-def _serve() -> None:
+def _serve(socket: str) -> None:
     import datasets  # noqa: F401
-    import peft  # noqa: F401
-    import transformers.trainer  # noqa: F401
+    import matplotlib.backends.backend_agg
+    import matplotlib.figure  # noqa: F401
+    import peft.tuners.lora.bnb  # noqa: F401
+    import rich.table  # noqa: F401
+    import transformers.models.qwen2.modeling_qwen2  # noqa: F401
 
+    import lora_trainer.engine.step_trainer
+    import ollama_export.gguf.export
+    import pipeline.checks.preflight
+    import pipeline.stages
+    import wizard.run  # noqa: F401
+
+    # what is loaded here stays: the children need not look through it for garbage, page by page
+    gc.freeze()
+    subprocess.Popen = through(socket)  # type: ignore[misc]
     for line in iter(sys.stdin.readline, ""):
         words, output, watcher = json.loads(line)
         child = os.fork()
@@ -67,4 +99,4 @@ def _serve() -> None:
 
 
 if __name__ == "__main__":
-    _serve()
+    _serve(*sys.argv[1:])
