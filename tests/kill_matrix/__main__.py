@@ -15,7 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 
-from tests.kill_matrix.case import Undisturbed, faults_of, undisturbed
+from tests.kill_matrix.case import Undisturbed, struck, undisturbed
 from tests.kill_matrix.points import KINDS, Strike, strikes
 from tests.kill_matrix.world import WAYS, World, world
 
@@ -81,11 +81,11 @@ def _run(place: World, cases: Sequence[Case], traced: dict[str, Undisturbed]) ->
     kinds_of_faults = Counter[str]()
     for way, strike in cases:
         began = time.monotonic()
-        faults = faults_of(place, way, strike, traced[way])
+        code, faults = struck(place, way, strike, traced[way])
         failed += bool(faults)
         kinds_of_faults.update(faults)
         seconds = time.monotonic() - began
-        say(f"{'FAILED' if faults else 'ok'} {way}: {strike} [{seconds:.1f} s]{_list(faults)}")
+        say(f"{'FAILED' if faults else 'ok'} {way}: {strike}: exit code {code} [{seconds:.1f} s]{_list(faults)}")
     for fault, count in kinds_of_faults.most_common():
         say(f"{count} x {fault}")
     say(f"{len(cases) - failed} of {len(cases)} cases lose nothing and are finished by the same command")

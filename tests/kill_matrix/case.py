@@ -33,26 +33,28 @@ def undisturbed(place: World, way: str) -> Undisturbed:
     return Undisturbed(ran.points, new, tuple(faults))
 
 
-def faults_of(place: World, way: str, strike: Strike, known: Undisturbed) -> list[str]:
-    """All that is wrong after a strike and the command's second run, but for what is so without a strike, too."""
+def struck(place: World, way: str, strike: Strike, known: Undisturbed) -> tuple[int, list[str]]:
+    """The exit code of the run that was struck, and all that is wrong with it or after the command's second run, but
+    for what is so without a strike, too.
+    """
     before = place.restore(way)
-    struck = place.run(WAYS[way], strike)
+    first = place.run(WAYS[way], strike)
     then = place.state()
-    found = [*_spoken(strike, struck), *lost(before, then, known.new)]
-    if strike.point not in struck.points:
-        found.append("the point was not reached")
-    begun_and_done = then.is_done and then.statuses == known.new.statuses and way != "register"
-    if struck.code == 0 or begun_and_done:
-        # the same words would ask for one more training
-        now = then
-    else:
+    found = [*_spoken(strike, first), *lost(before, then, known.new)]
+    # the same words would ask for one more training
+    is_over = first.code == 0 or (then.is_done and then.statuses == known.new.statuses and way != "register")
+    steps = 0
+    if not is_over:
         again = place.run(WAYS[way])
-        now = place.state()
+        steps = again.steps
         if again.code:
             found.append(f"the same command ends with {again.code}: {_last_words(again)}")
-        found += repeated(then, now, again.steps)
-    found += [*unfinished(before, now, known.new), *other_files(now, known.new), *_verified(place)]
-    return [fault for fault in dict.fromkeys(found) if fault not in known.faults]
+    found += _verified(place)
+    now = place.state()
+    found += [*repeated(then, now, steps), *unfinished(before, now, known.new)]
+    # of a run that is over, nobody looks for half deleted checkpoints
+    found += other_files(now, known.new, but="/checkpoints/" if is_over else None)
+    return first.code, [fault for fault in dict.fromkeys(found) if fault not in known.faults]
 
 
 def _spoken(strike: Strike, ran: Ran) -> Iterator[str]:
@@ -60,7 +62,9 @@ def _spoken(strike: Strike, ran: Ran) -> Iterator[str]:
     allowed = {"kill": {-signal.SIGKILL}, "disk": {0, 7}, "server": {0, 5}}[strike.kind]
     if strike.how == "silence":
         allowed |= {130}
-    if ran.code not in allowed:
+    if not ran.was_struck:
+        yield "the strike didn't come"
+    elif ran.code not in allowed:
         yield f"exit code {ran.code}: {_last_words(ran)}"
     elif WORDS.get(ran.code, "") not in ran.said:
         yield f"exit code {ran.code} without a word of the cause: {_last_words(ran)}"

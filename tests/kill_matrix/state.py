@@ -104,10 +104,11 @@ def unfinished(before: State, now: State, new: State) -> Iterator[str]:
         yield f"the runs are {dict(now.statuses)} in place of {dict(new.statuses)}"
 
 
-def other_files(now: State, new: State) -> Iterator[str]:
-    """Files that an undisturbed run hasn't left, or that are missing."""
+def other_files(now: State, new: State, but: str | None = None) -> Iterator[str]:
+    """Files that an undisturbed run hasn't left, unless they have `but` in their path, or that are missing."""
     for path in sorted(set(now.files) - set(new.files)):
-        yield f"{path} is left behind"
+        if but is None or but not in path:
+            yield f"{path} is left behind"
     for path in sorted(set(new.files) - set(now.files)):
         yield f"{path} is missing"
 

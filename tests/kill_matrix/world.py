@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -33,6 +34,7 @@ class Ran:
 
     code: int
     said: str
+    was_struck: bool
     points: tuple[Point, ...]
     steps: int
     """Steps that it trained."""
@@ -51,19 +53,21 @@ class World:
         trace, full = self.folder / "trace", self.folder / "full"
         for file in (trace, full):
             file.unlink(missing_ok=True)
-        asked = asdict(strike) if strike else None
+        asked, befallen = asdict(strike) if strike else None, lambda: False
         orders = Orders(str(trace), str(self.program.folder), self.server.port, str(full), asked)
         if strike and strike.kind == "server":
             method, path = strike.point.what.split()
             kind = {"silence": "hold"}.get(strike.how, strike.how)
-            self.server.faults.add(kind, path.rstrip("*"), strike.point.nth, method=method)
+            fault = self.server.faults.add(kind, path.rstrip("*"), strike.point.nth, method=method)
+            befallen = fault.befallen.is_set
         code = self.preloaded.run_words(orders.words(), self.words(flags))
         self.server.faults.clear()
+        was_struck = code == -signal.SIGKILL or full.exists() or befallen()
         full.unlink(missing_ok=True)
         lines = [json.loads(line) for line in trace.read_text(encoding="utf-8").splitlines()]
         points = tuple(Point(**line["point"]) for line in lines if "point" in line)
         steps = sum(line.get("event") == "StepDone" for line in lines)
-        return Ran(code, self.program.output(), points, steps)
+        return Ran(code, self.program.output(), was_struck, points, steps)
 
     def words(self, flags: Sequence[str]) -> list[str]:
         """The command line."""

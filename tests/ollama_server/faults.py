@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 from .errors import ApiError
 
-
 KINDS = ("die", "die_after", "die_during", "error", "cut", "lost", "full", "slow", "hold")
 
 

@@ -1,9 +1,8 @@
-"""The real program, started many times, its libraries loaded once: `python -m tests.support.preloaded [SOCKET]`.
+"""The real program, started many times, its libraries loaded once: `python -m tests.support.preloaded SOCKET`.
 
 For each line on stdin, a JSON list of the command line's words, the file for the output and a watcher, the process
 forks: the child is the program from there on, and may be killed like any other. When it has ended, its exit code
-(negative: the signal) goes out on stdout. With SOCKET the processes that the program makes GGUFs in are those of
-preloaded_export.py.
+(negative: the signal) goes out on stdout. Processes that make GGUFs come from preloaded_export.py, by way of SOCKET.
 """
 
 from __future__ import annotations
@@ -12,11 +11,13 @@ import gc
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -34,11 +35,18 @@ class Preloaded:
     def __enter__(self) -> Preloaded:
         # the address of a socket has to be short
         self._folder = tempfile.mkdtemp(prefix="preloaded-")
-        socket = str(Path(self._folder, "socket"))
-        options = {"env": {**self.program.environment, "PYTHONPATH": str(ROOT)}, "cwd": self.program.folder}
-        self._exports = subprocess.Popen([sys.executable, "-P", "-m", "tests.support.preloaded_export", socket], **options)  # fmt: skip
+        address = str(Path(self._folder, "socket"))
+        options: dict[str, Any] = {
+            "env": {**self.program.environment, "PYTHONPATH": str(ROOT)},
+            "cwd": self.program.folder,
+        }
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(address)
+            listening.listen()
+            exports = [sys.executable, "-P", "-m", "tests.support.preloaded_export"]
+            self._exports = subprocess.Popen(exports, **options, stdin=listening)
         self._server = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.preloaded", socket],
+            [sys.executable, "-m", "tests.support.preloaded", address],
             **options,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -70,7 +78,7 @@ class Preloaded:
         return code
 
 
-def _serve(socket: str) -> None:
+def _serve(address: str) -> None:
     import datasets  # noqa: F401
     import matplotlib.backends.backend_agg
     import matplotlib.figure  # noqa: F401
@@ -78,15 +86,15 @@ def _serve(socket: str) -> None:
     import rich.table  # noqa: F401
     import transformers.models.qwen2.modeling_qwen2  # noqa: F401
 
-    import lora_trainer.engine.step_trainer
-    import ollama_export.gguf.export
+    import lora_trainer.engine.step_trainer  # noqa: F401
+    import ollama_export.gguf.export  # noqa: F401
     import pipeline.checks.preflight
-    import pipeline.stages
+    import pipeline.stages  # noqa: F401
     import wizard.run  # noqa: F401
 
     # what is loaded here stays: the children need not look through it for garbage, page by page
     gc.freeze()
-    subprocess.Popen = through(socket)  # type: ignore[misc]
+    subprocess.Popen = through(address)  # type: ignore[misc]
     for line in iter(sys.stdin.readline, ""):
         words, output, watcher = json.loads(line)
         child = os.fork()

@@ -1,8 +1,8 @@
-"""The process that makes a GGUF, its libraries loaded once: `python -P -m tests.support.preloaded_export SOCKET`.
+"""The process that makes a GGUF, its libraries loaded once: `python -P -m tests.support.preloaded_export`.
 
 The program starts `python -P -m ollama_export.gguf.worker` for each GGUF, which loads torch and the converter for
-seconds. Here a small process stands in its place that hands its streams to this one, which forks. It can be killed as
-the real one can, and dies of what the real one dies of.
+seconds. Here a small process stands in its place that hands its streams to this one, which forks for everybody who
+connects to the socket that is its stdin. It can be killed as the real one can, and dies of what the real one dies of.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def through(address: str) -> type[subprocess.Popen[Any]]:
     return Popen
 
 
-def _serve(address: str) -> None:
+def _serve() -> None:
     # as export.py has it in the worker's environment
     os.environ["OMP_NUM_THREADS"] = "1"
     from ollama_export.gguf.converter import converter_folder, use_converter
@@ -57,9 +57,7 @@ def _serve(address: str) -> None:
 
     get_model_class("Qwen2ForCausalLM")
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(address)
-        listening.listen()
+    with socket.socket(fileno=0) as listening:
         while True:
             connection, _ = listening.accept()
             if os.fork() == 0:
@@ -104,4 +102,4 @@ def _work(watcher: str) -> None:
 
 
 if __name__ == "__main__":
-    _serve(sys.argv[1])
+    _serve()
