@@ -82,7 +82,7 @@ def test_what_each_run_makes_up_anew_has_no_part_in_a_points_name() -> None:
 def test_the_old_model_and_the_new_one_are_both_right_until_the_command_has_finished() -> None:
     staged = replace(BEFORE, models={**BEFORE.models, "zzhua:staging-1": "new"})
     assert [*lost(BEFORE, BEFORE, NEW), *lost(BEFORE, staged, NEW), *lost(BEFORE, NEW, NEW)] == []
-    assert [*unfinished(BEFORE, NEW, NEW), *other_files(NEW, NEW), *repeated(NEW, NEW, 0)] == []
+    assert [*unfinished(BEFORE, NEW, NEW), *other_files(NEW, NEW), *repeated(NEW, NEW, NEW, 0)] == []
     assert list(unfinished(BEFORE, staged, NEW)) == [
         "the new model doesn't stand",
         "zzhua:staging-1 is left behind in Ollama",
@@ -145,14 +145,18 @@ def test_whatever_is_left_undone_is_said(change: dict[str, Any], said: str) -> N
 
 def test_a_training_done_twice_is_said() -> None:
     again = replace(NEW, trained={1: "monday", 2: "wednesday"})
-    assert list(repeated(NEW, again, 0)) == ["run 2 was trained again, its journal says"]
-    assert list(repeated(NEW, NEW, 3)) == ["3 steps were trained although all trainings were finished"]
-    assert list(repeated(BEFORE, NEW, 3)) == []
+    assert list(repeated(NEW, again, NEW, 0)) == ["run 2 was trained again, its journal says"]
+    assert list(repeated(NEW, NEW, NEW, 3)) == ["3 steps were trained although all trainings were finished"]
+    assert list(repeated(BEFORE, NEW, NEW, 3)) == []
 
 
 def test_files_that_are_left_missing_or_unknown_are_said() -> None:
     now = replace(NEW, files={ADAPTER: "weights", "zzhua/1/run.json": "record", "zzhua/2/zzhua.gguf.part": "half"})
-    assert list(other_files(now, NEW)) == ["zzhua/2/zzhua.gguf.part is left behind", "zzhua/2/run.json is missing"]
-    assert list(other_files(now, NEW, but=".part")) == ["zzhua/2/run.json is missing"]
+    assert list(other_files(now, NEW)) == ["left behind: zzhua/2/zzhua.gguf.part", "missing: zzhua/2/run.json"]
+    assert list(other_files(now, NEW, but=".part")) == ["missing: zzhua/2/run.json"]
+    nothing = replace(NEW, files={})
+    assert list(other_files(NEW, nothing)) == [f"left behind: {ADAPTER}, zzhua/1/run.json, zzhua/2/run.json"]
+    one_more = replace(NEW, files={**NEW.files, "zzhua/9/run.json": "record"})
+    assert next(other_files(one_more, nothing)).endswith("zzhua/2/run.json and 1 more")
     assert list(unnamed_files(NEW)) == []
     assert list(unnamed_files(now)) == ["zzhua/2/zzhua.gguf.part is not named in docs/files.md"]

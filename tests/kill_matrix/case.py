@@ -29,7 +29,7 @@ def undisturbed(place: World, way: str) -> Undisturbed:
     ran = place.run(WAYS[way])
     assert ran.code == 0, ran.said
     new = place.state()
-    faults = [*unfinished(before, new, new), *unnamed_files(new), *_verified(place)]
+    faults = [*unfinished(before, new, new), *unnamed_files(new)]
     return Undisturbed(ran.points, new, tuple(faults))
 
 
@@ -51,7 +51,7 @@ def struck(place: World, way: str, strike: Strike, known: Undisturbed) -> tuple[
             found.append(f"the same command ends with {again.code}: {_last_words(again)}")
     found += _verified(place)
     now = place.state()
-    found += [*repeated(then, now, steps), *unfinished(before, now, known.new)]
+    found += [*repeated(then, now, known.new, steps), *unfinished(before, now, known.new)]
     # of a run that is over, nobody looks for half deleted checkpoints
     found += other_files(now, known.new, but="/checkpoints/" if is_over else None)
     return first.code, [fault for fault in dict.fromkeys(found) if fault not in known.faults]

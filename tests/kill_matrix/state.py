@@ -18,6 +18,9 @@ BACKUP = f"{NAME}:backup-"
 HAND_MADE = ("fern", f"{NAME}:mine", f"{NAME}:staging-notes", f"{NAME}:backup-20240101-1", f"{NAME}2:backup-20240101-1")
 """Models that no run record knows; the first backup is of the one that had the name before us."""
 
+SHOWN = 3
+"""So many files are named, the others counted."""
+
 
 @dataclass(frozen=True)
 class State:
@@ -58,7 +61,7 @@ def state_of(client: OllamaClient, home: Path) -> State:
     paths = sorted(path for path in home.rglob("*") if path.is_file())
     files = {path.relative_to(home).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
     statuses, trained = {}, {}
-    for folder in (path for path in home.glob(f"{NAME}/*") if path.is_dir()):
+    for folder in sorted(path for path in home.glob(f"{NAME}/*") if path.is_dir()):
         number = int(folder.name)
         try:
             record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
@@ -105,12 +108,12 @@ def unfinished(before: State, now: State, new: State) -> Iterator[str]:
 
 
 def other_files(now: State, new: State, but: str | None = None) -> Iterator[str]:
-    """Files that an undisturbed run hasn't left, unless they have `but` in their path, or that are missing."""
-    for path in sorted(set(now.files) - set(new.files)):
-        if but is None or but not in path:
-            yield f"{path} is left behind"
-    for path in sorted(set(new.files) - set(now.files)):
-        yield f"{path} is missing"
+    """Files that an undisturbed run hasn't left, unless they have `but` in their path, and files that are missing."""
+    more = [path for path in sorted(set(now.files) - set(new.files)) if but is None or but not in path]
+    fewer = sorted(set(new.files) - set(now.files))
+    for paths, what in ((more, "left behind"), (fewer, "missing")):
+        if paths:
+            yield f"{what}: {', '.join(paths[:SHOWN])}" + (f" and {len(paths) - SHOWN} more" if paths[SHOWN:] else "")
 
 
 def unnamed_files(now: State, page: Path = ROOT / "docs" / "files.md") -> Iterator[str]:
@@ -125,10 +128,10 @@ def unnamed_files(now: State, page: Path = ROOT / "docs" / "files.md") -> Iterat
             yield f"{path} is not named in docs/{page.name}"
 
 
-def repeated(at_strike: State, now: State, steps: int) -> Iterator[str]:
+def repeated(at_strike: State, now: State, new: State, steps: int) -> Iterator[str]:
     """Trainings that were finished when the strike came, and were done again; `steps` were trained since."""
     for number, finished in at_strike.trained.items():
         if now.trained.get(number) != finished:
             yield f"run {number} was trained again, its journal says"
-    if len(at_strike.trained) == len(now.trained) and steps:
+    if at_strike.trained.keys() >= new.trained.keys() and steps:
         yield f"{steps} steps were trained although all trainings were finished"

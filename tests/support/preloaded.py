@@ -102,7 +102,11 @@ def _serve(address: str) -> None:
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
             for number in (1, 2):
                 os.dup2(os.open(Path(output), os.O_WRONLY | os.O_APPEND), number)
-            sys.exit(watched(watcher, words))
+            code = watched(watcher, words)
+            sys.stdout.flush()
+            sys.stderr.flush()
+            # tidying up all that is loaded would take longer than many a run
+            os._exit(code)
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)  # noqa: T201
 
 
