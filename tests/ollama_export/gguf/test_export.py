@@ -100,6 +100,7 @@ def test_the_conversation_keys_are_written_as_asked(qwen: Path, f16: Path, tmp_p
     head = read_head(export(qwen, tmp_path / "out.gguf", **options).path)
     assert head.get("tokenizer.chat_template") == options["chat_template"]
     assert head.get("tokenizer.ggml.add_bos_token") is True
+    assert read_head(f16).get("tokenizer.ggml.add_bos_token") is False
     assert head.get("tokenizer.ggml.add_eos_token") is False
     end = head.get("tokenizer.ggml.tokens").index("<|endoftext|>")
     assert head.get("tokenizer.ggml.eos_token_id") == head.get("tokenizer.ggml.eot_token_id") == end
