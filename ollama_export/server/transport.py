@@ -84,7 +84,7 @@ class Transport:
             for part in getattr(cause, "args", ()):
                 if isinstance(part, OSError) and part.filename:
                     raise part from None  # the file that was to be sent
-            raise self._broken(error, cause, values) from error
+            raise self._broken(error, cause, values["call"]) from error
         except requests.exceptions.ChunkedEncodingError as error:
             raise OllamaError("error.ollama.connection_lost", reason=str(error), **values) from error
         except (requests.exceptions.RequestException, ValueError) as error:
@@ -97,12 +97,13 @@ class Transport:
         try:
             message = str(response.json()["error"])
         except (ValueError, KeyError, TypeError):
-            raise self._not_its_own(response, values) from None
+            raise self._not_its_own(response, values["call"]) from None
         raise self.refusal(values["call"], response.status_code, message, body)
 
-    def _broken(self, error: requests.exceptions.ConnectionError, cause: Any, values: dict[str, Any]) -> OllamaError:
+    def _broken(self, error: requests.exceptions.ConnectionError, cause: Any, call: str) -> OllamaError:
         """What a connection means that never came about, or broke."""
         reason = str(cause)
+        values = {"host": self.host, "call": call}
         if isinstance(error, requests.exceptions.SSLError):
             return OllamaError("error.ollama.tls", reason=reason, **values)
         known = (requests.exceptions.ConnectTimeout, requests.exceptions.ProxyError)
@@ -114,9 +115,10 @@ class Transport:
             return OllamaError("error.ollama.unknown_name", name=self._parsed.name, reason=reason, **values)
         return OllamaError("error.ollama.unreachable", reason=reason, **values)
 
-    def _not_its_own(self, response: requests.Response, values: dict[str, Any]) -> OllamaError | ResourceError:
+    def _not_its_own(self, response: requests.Response, call: str) -> OllamaError | ResourceError:
         """What an error status means that comes without Ollama's JSON: nearly always somebody else's."""
         status, text = response.status_code, response.text.strip()[:200]
+        values = {"host": self.host, "call": call}
         if status == 404 and response.request.method != "HEAD":
             if path := _API_PATH.fullmatch(self._parsed.prefix.strip("/")):
                 plain = replace(self._parsed, prefix=path[1]).url
@@ -125,7 +127,7 @@ class Transport:
         if 300 <= status < 400 and "Location" in response.headers:
             return OllamaError("error.ollama.redirected", location=response.headers["Location"], **values)
         if status < 400 or status == 405 or not text:
-            return self.refusal(values["call"], status, text)
+            return self.refusal(call, status, text)
         return Refused("error.ollama.in_between", status, message=text, **values)
 
     def json(self, method: str, path: str, body: Any = None, **more: Any) -> dict[str, Any]:
