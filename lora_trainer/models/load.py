@@ -63,8 +63,9 @@ def load_tokenizer(base: BaseModel) -> Any:
     try:
         tokenizer = AutoTokenizer.from_pretrained(base.path, local_files_only=True, trust_remote_code=False)
     except (ValueError, OSError, ImportError, KeyError) as error:
-        reason = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
-        raise BaseModelError("error.base_model.tokenizer", path=str(base.path), reason=reason) from error
+        reason = str(error).strip().partition("\n")[0][:300] or type(error).__name__
+        key = "error.base_model.tokenizer_package" if isinstance(error, ImportError) else "error.base_model.tokenizer"
+        raise BaseModelError(key, path=str(base.path), reason=reason) from error
     if isinstance(tokenizer.backend_tokenizer.normalizer, normalizers.NFC):
         tokenizer.backend_tokenizer.normalizer = None
     return tokenizer
