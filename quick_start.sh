@@ -271,7 +271,7 @@ action() { # number or word, arguments…: never returns
       # One process for each core, and one thread for each process: threads that wait for a busy core spin, and a
       # training takes several times as long.
       export OMP_NUM_THREADS=1
-      exec "$venv_python" -m pytest -n auto --dist loadfile --timeout 400
+      exec "$venv_python" -m pytest -n auto --dist loadfile
       ;;
   esac
 }

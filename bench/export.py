@@ -36,7 +36,7 @@ MB = 1e6
 SCRIPT = """
 import sys
 from pathlib import Path
-from ollama_export.gguf import export_gguf
+from ollama_export.gguf.export import export_gguf
 base, adapter, out = map(Path, sys.argv[1:4])
 options = {"chat_template": "x", "add_bos": False, "eos_token": "<|im_end|>"}
 export_gguf(base, "folder", adapter, out, file_type=sys.argv[4], **options)

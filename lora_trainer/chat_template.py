@@ -18,12 +18,16 @@ FROZEN_DATE = datetime(2024, 7, 26)
 """What a template that prints today's date gets: a prompt that changes daily is never the training prompt."""
 
 THINKING_OFF = {"enable_thinking": False, "thinking": False}
+"""The switches that templates have: most families took over Qwen's name for it, Granite has the other."""
 
 _OPEN_THOUGHT = re.compile(r"(<|\[)(think|thinking|thought|reasoning|THINK)(>|\])\s*$")
 
 
 class Template:
-    """A Jinja chat template, run as transformers runs it, with thinking off and the date frozen."""
+    """A Jinja chat template, run as transformers runs it, with thinking off and the date frozen.
+
+    Raises BaseModelError where Jinja can't compile it.
+    """
 
     def __init__(self, source: str) -> None:
         self._template = _compile(source)
@@ -39,7 +43,10 @@ class Template:
             raise BaseModelError("error.format.template", reason=f"{type(error).__name__}: {error}") from error
 
     def reference(self, conversation: Sequence[Mapping[str, Any]], bos: str, eos: str) -> str:
-        """The prompt that a conversation becomes, with the real texts of BOS and EOS, a thought closed."""
+        """The prompt that a conversation becomes, with the real texts of BOS and EOS, a thought closed.
+
+        Raises BaseModelError where the template refuses.
+        """
         text = self(conversation)
         return text.replace(EOS, eos).replace(BOS, bos) + self.closing_of_thought(text)
 

@@ -80,7 +80,7 @@ class TrainPlan:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> TrainPlan:
-        """Read what `to_json` wrote; fields that a later version dropped are passed over."""
+        """Read what `to_json` wrote; fields that a later version dropped are passed over. Raises UsageError as ever."""
         known = {f.name for f in fields(cls)}
         return cls(**{name: value for name, value in values.items() if name in known})
 

@@ -66,7 +66,8 @@ def train(
     `initial_adapter`: a folder with the adapter of the same shape to begin with, in place of a fresh one.
     Runs in every process that `accelerate launch` starts, on one or several machines; the first one alone speaks, and
     its adapter and checkpoints count for all, whatever `run_dir` the others have.
-    Raises UsageError where the loss stops being a number, ResourceError where memory doesn't even hold one sequence.
+    Raises UsageError where the loss stops being a number, ResourceError where memory doesn't even hold one sequence,
+    what `load_model` raises, and where the disk is full what `errors.as_full_disk` knows.
     """
     silence_libraries()
     hardware = hardware or detect()
@@ -187,7 +188,7 @@ def _trainer(
 def trainable_model(base: BaseModel, plan: TrainPlan, device: str, dtype: str) -> Any:
     """The base model on `device` as `dtype` with a fresh adapter, as it is trained: its layers fused where they can be.
 
-    Raises what loading and adapting it raise: BaseModelError, OSError, RuntimeError where memory runs out.
+    Raises what `adapted_model` raises.
     """
     from lora_trainer.engine.fused_layers import fuse_layers
 

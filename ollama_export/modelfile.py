@@ -8,7 +8,7 @@ constant there; what a SYSTEM can't hold is said through the TEMPLATE.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +26,13 @@ class Modelfile:
 
 
 def modelfile(
-    gguf: str, *, template: str | None = None, system: str | None = None, parameters: Mapping[str, Any] | None = None
+    gguf: str,
+    *,
+    template: str | None = None,
+    system: str | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    license: Sequence[str] = (),
+    messages: Sequence[Mapping[str, str]] = (),
 ) -> Modelfile:
     """Write the Modelfile for the file named `gguf` in the same folder; a list among the parameters repeats its name.
 
@@ -51,6 +57,8 @@ def modelfile(
         parts.append(f"SYSTEM {_TRIPLE}{system}{_TRIPLE}")
     for name, value in (parameters or {}).items():
         parts += [_parameter(name, one) for one in (value if isinstance(value, list | tuple) else [value])]
+    parts += [f"LICENSE {_TRIPLE}{_approximate(text)}{_TRIPLE}" for text in license]
+    parts += [f"MESSAGE {m['role']} {_TRIPLE}{_approximate(m['content'])}{_TRIPLE}" for m in messages]
     return Modelfile("\n".join(parts) + "\n", tuple(notes))
 
 

@@ -9,24 +9,22 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import date
 from pathlib import Path
 from typing import Any
 
-from lora_trainer.errors import OllamaError
+from lora_trainer.errors import OllamaError, UserError
+from ollama_export.backups import back_up, backups_of, parsed, superfluous
 from ollama_export.proof import Finding, Proof, ProofFailed, Report, prove, report_nothing
 from ollama_export.server.client import OllamaClient
-from ollama_export.server.names import ModelName, check_name, parse_name
 from ollama_export.server.transport import Refused
 
 Mark = Callable[..., None]
 """mark(step, **facts): writes a step with its facts (JSON values) into the run's journal."""
 
-_BACKUP = r"backup-(\d{8})-(\d+)"
-_STAGING = r"staging-(?:[0-9]+|[0-9a-f]{8})"
+_ATTEMPTS = 3
+"""How often somebody else may change what we are about to replace, before we give up."""
 
 
 @dataclass(frozen=True)
@@ -42,19 +40,39 @@ class Publication:
     """None leaves the choice to Ollama: the GGUF's own template."""
     system: str | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    license: Sequence[str] = ()
+    messages: Sequence[Mapping[str, str]] = ()
+    """Turns that stand before every conversation (MESSAGE in a Modelfile)."""
     quantize: str | None = None
     """A type that Ollama makes of the GGUF (f16 or f32), e.g. q4_K_M."""
-    label: str = ""
-    """Makes the staging tag this run's own, e.g. its number. Default: the beginning of the digest."""
     strict: bool = True
     """Another rendering than the training prompt's is a failure; False (own chat template kept): only a finding."""
     must_stop: bool = True
     """An answer that doesn't end by itself within `answer_tokens` is a failure."""
     answer_tokens: int = 512
     backup: bool = True
-    """Back up the model that had the name before."""
+    """Back up the model that had the name before; one that nobody else could make is backed up all the same."""
     keep_backups: int = 1
-    """How many backups stay when all is done, newest first; 0 deletes the old model with its backup."""
+    """How many backups stay when all is done, newest first."""
+    known: Collection[str] = ()
+    """Digests that run records hold: what else is found was made elsewhere, and is never deleted, …"""
+    forget_all: bool = False
+    """… unless the user said that no backup is to stay."""
+    stagings: Collection[str] = ()
+    """Staging tags of earlier publications of ours, which take disk."""
+
+    @property
+    def wanted(self) -> str:
+        """sha256 (hex) of everything that makes the model what it is."""
+        content: list[Any] = [self.digest, self.template, self.system, sorted(self.parameters.items()), self.quantize]
+        if self.license or self.messages:
+            content += [list(self.license), [dict(message) for message in self.messages]]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+    @property
+    def staging(self) -> str:
+        """The tag under which it is made and proven; two programs that want different models have different ones."""
+        return parsed(self.name).with_tag(f"staging-{self.wanted[:8]}")
 
 
 @dataclass(frozen=True)
@@ -82,81 +100,59 @@ def publish(
 ) -> Published:
     """Publish, or go on where an earlier call with the same publication was cut off.
 
-    `done` is the journal: the steps (staged, proven, backed_up, swapped, cleaned) that `mark` was called with, and
-    their facts. Raises ProofFailed when the staged model proves wrong (it is deleted), UserErrors of the client.
+    `done` is the journal: the steps (staging, staged, proven, backed_up, swapped, cleaned) that `mark` was called with,
+    and their facts; that of another publication counts for nothing. Raises ProofFailed when the staged model proves
+    wrong (it is deleted), UsageError for an illegal name, OllamaError where another program takes the name or the
+    staging tag away again, UserErrors of the client.
     """
-    done = done or {}
-    name = _parsed(publication.name)
-    staging = name.with_tag("staging-" + (publication.label or publication.digest[:8]))
-    swapped = done.get("swapped")
+    wanted = publication.wanted
+    journal = dict(done or {})
+    if journal.get("staging", {}).get("wanted") != wanted:
+        journal = {}
+    swapped = journal.get("swapped")
     if not swapped or swapped["digest"] != client.digest(publication.name):
-        staged = _stage(client, publication, staging, done.get("staged"), mark, report)
-        findings = _proven(client, publication, staging, staged["digest"], done.get("proven"), mark, report)
-        backup = _back_up(client, publication, name, staged["digest"], done.get("backed_up"), mark)
-        if client.digest(publication.name) != staged["digest"]:
-            client.copy(staging, publication.name)
-        if client.digest(publication.name) != staged["digest"]:
-            raise OllamaError("error.publish.not_swapped", name=publication.name, staging=staging)
+        if not journal:
+            mark("staging", wanted=wanted, tag=publication.staging)
+        staged = _stage(client, publication, journal.get("staged"), mark, report)
+        findings = _proven(client, publication, staged["digest"], journal.get("proven"), mark, report)
+        backup = _swap(client, publication, staged["digest"], journal.get("backed_up"), mark)
         swapped = {**staged, "backup": backup, "findings": findings}
         mark("swapped", **swapped)
-    # Stagings of earlier runs that nobody went on with take disk, too.
-    for _, tag in _beside(client, name, _STAGING):
-        client.delete(tag, missing_ok=True)
-    for _, tag in _beside(client, name, _BACKUP)[max(0, publication.keep_backups) :]:
-        client.delete(tag, missing_ok=True)
+    notes = _clean(client, publication)
     mark("cleaned")
     backup = swapped["backup"] if swapped["backup"] and client.exists(swapped["backup"]) else None
     found = tuple(Finding(**finding) for finding in swapped["findings"])
-    return Published(publication.name, swapped["digest"], swapped["gguf"], backup, found)
-
-
-def rollback(client: OllamaClient, name: str) -> str:
-    """Put the newest backup that is another model than the present one back under the name, and return its own name.
-
-    The backup stays. Raises OllamaError("error.publish.no_backup").
-    """
-    current = client.digest(name)
-    for digest, tag in _beside(client, _parsed(name), _BACKUP):
-        if digest != current:
-            client.copy(tag, name)
-            client.unload(name)
-            return tag
-    raise OllamaError("error.publish.no_backup", name=name)
+    return Published(publication.name, swapped["digest"], swapped["gguf"], backup, found + notes)
 
 
 def _stage(
-    client: OllamaClient,
-    publication: Publication,
-    staging: str,
-    facts: Mapping[str, Any] | None,
-    mark: Mark,
-    report: Report,
+    client: OllamaClient, publication: Publication, facts: Mapping[str, Any] | None, mark: Mark, report: Report
 ) -> dict[str, Any]:
     """Upload and create under the staging tag; the manifest's digest and the weights'."""
-    p = publication
-    content = [p.digest, p.template, p.system, sorted(p.parameters.items()), p.quantize]
-    wanted = hashlib.sha256(json.dumps(content).encode()).hexdigest()
-    if facts and facts["wanted"] == wanted and facts["digest"] == client.digest(staging):
+    p, staging = publication, publication.staging
+    if facts and facts["digest"] == client.digest(staging):
         return {"digest": facts["digest"], "gguf": facts["gguf"]}
-    client.upload(p.gguf, p.digest, lambda sent, total: report("upload", sent, total))
-    client.create(
+    client.create_from_file(
         staging,
-        files={"model.gguf": p.digest},
+        p.gguf,
+        p.digest,
+        progress=lambda sent, total: report("upload", sent, total),
         template=p.template,
         system=p.system,
         parameters=p.parameters,
+        license=p.license,
+        messages=p.messages,
         quantize=p.quantize,
         status=lambda _, made, total: report("create", made, total),
     )
     staged = {"digest": client.digest(staging), "gguf": client.stored_gguf(staging)}
-    mark("staged", wanted=wanted, tag=staging, **staged)
+    mark("staged", **staged)
     return staged
 
 
 def _proven(
     client: OllamaClient,
     publication: Publication,
-    staging: str,
     digest: str,
     facts: Mapping[str, Any] | None,
     mark: Mark,
@@ -170,7 +166,7 @@ def _proven(
     try:
         findings = prove(
             client,
-            staging,
+            publication.staging,
             publication.proofs,
             strict=publication.strict,
             must_stop=publication.must_stop,
@@ -178,58 +174,63 @@ def _proven(
             report=report,
         )
     except (ProofFailed, Refused):
-        client.delete(staging, missing_ok=True)
+        client.delete(publication.staging, missing_ok=True)
         raise
     found = [asdict(finding) for finding in findings]
     mark("proven", digest=digest, findings=found)
     return found
 
 
-def _back_up(
-    client: OllamaClient,
-    publication: Publication,
-    name: ModelName,
-    staged: str,
-    facts: Mapping[str, Any] | None,
-    mark: Mark,
+def _swap(
+    client: OllamaClient, publication: Publication, staged: str, facts: Mapping[str, Any] | None, mark: Mark
 ) -> str | None:
-    """Copy the model that has the name to a backup tag, once; the tag, or None where there is nothing to back up."""
-    current = client.digest(publication.name)
-    if current in (None, staged):  # the second: swapped before we were cut off
-        return facts["tag"] if facts else None
-    if not publication.backup:
-        return None
-    backups = _beside(client, name, _BACKUP)
-    if backups and backups[0][0] == current:
-        return backups[0][1]
-    taken = [(int(m[1]), int(m[2])) for _, tag in backups if (m := re.search(_BACKUP, tag, re.IGNORECASE))]
-    today = int(date.today().strftime("%Y%m%d"))
-    day, number = max([(today, 0), *taken])  # also where a clock was set back: the newest sorts first
-    tag = name.with_tag(f"backup-{day:08d}-{number + 1}")
-    client.copy(publication.name, tag)
-    mark("backed_up", tag=tag, digest=current)
-    return tag
+    """Back up what stands and put the staged model in its place; the backup's tag, None where there was none to make.
+
+    Both are looked at again right before: another program may publish here at the same time.
+    """
+    name, staging = publication.name, publication.staging
+    backup = facts["tag"] if facts else None
+    for _ in range(_ATTEMPTS):
+        current = client.digest(name)
+        if current == staged:
+            return backup
+        if current is not None and (publication.backup or current not in publication.known):
+            backup = back_up(client, name, current)
+            mark("backed_up", tag=backup, digest=current)
+        if client.digest(staging) != staged:
+            raise OllamaError("error.publish.staging_changed", name=name, staging=staging)
+        if client.digest(name) == current:
+            client.copy(staging, name)
+            if client.digest(name) == staged:
+                return backup
+            break
+    raise OllamaError("error.publish.not_swapped", name=name, staging=staging)
 
 
-def _beside(client: OllamaClient, name: ModelName, pattern: str) -> list[tuple[str, str]]:
-    """Digests and names of the tags of ours beside a name, backups newest first."""
-    found = []
-    own = "" if name.tag == "latest" else f"{name.tag}-"
-    for model in client.tags():
-        other = parse_name(model["name"])
-        if other is None or _model(other) != _model(name):
-            continue
-        match = re.fullmatch(re.escape(own) + pattern, other.tag, re.IGNORECASE)
-        if match:
-            found.append((tuple(map(int, match.groups())), model["digest"], str(other)))
-    return [(digest, tag) for _, digest, tag in sorted(found, reverse=True)]
+def _clean(client: OllamaClient, publication: Publication) -> tuple[Finding, ...]:
+    """Delete stagings and backups that nobody needs, as far as Ollama lets us; what that came to, as notes."""
+    notes: list[Finding] = []
+    deleted: list[str] = []
 
+    def delete(tag: str) -> bool:
+        try:
+            return client.delete(tag, missing_ok=True)
+        except UserError as error:
+            if not isinstance(error, Refused):
+                raise
+            notes.append(Finding("note.publish.not_deleted", {"name": tag, "reason": error.values["message"]}, False))
+            return False
 
-def _model(name: ModelName) -> str:
-    return f"{name.host}/{name.namespace}/{name.model}".lower()
-
-
-def _parsed(name: str) -> ModelName:
-    parsed = parse_name(check_name(name))
-    assert parsed is not None
-    return parsed
+    for tag in dict.fromkeys((publication.staging, *publication.stagings)):
+        delete(tag)
+    backups = backups_of(client, publication.name)
+    doomed, kept = superfluous(backups, publication.keep_backups, publication.known, everything=publication.forget_all)
+    for backup in doomed:
+        if delete(backup.name):
+            deleted.append(backup.name)
+    if deleted and publication.keep_backups == 0:
+        notes.append(Finding("note.publish.backups_deleted", {"names": ", ".join(deleted)}, False))
+    if kept and publication.keep_backups == 0:
+        names = ", ".join(backup.name for backup in kept)
+        notes.append(Finding("note.publish.backups_kept", {"names": names}, False))
+    return tuple(notes)

@@ -13,7 +13,9 @@ QUANTIZE_TYPES = tuple(name for name, row in FILE_TYPES.items() if row.offered)
 class Flag:
     """One row: `kind` is switch, text, path, int or float; a number lies in `low`..`high`, both included.
 
-    The help text stands under `help.<name>`, the heading of the group under `help.group.<group>`.
+    `nature` says what a flag changes: what a model learns ("trains": another value is another run), how the trained
+    model is served ("serves": applied without training), or neither ("presents": what is asked, told, kept or done
+    this time). The help text stands under `help.<name>`, the heading of the group under `help.group.<group>`.
     """
 
     def __init__(
@@ -26,6 +28,7 @@ class Flag:
         low: float | None = None,
         high: float | None = None,
         choices: tuple[str, ...] = (),
+        nature: str = "presents",
     ) -> None:
         self.group = group
         self.name = name
@@ -34,47 +37,50 @@ class Flag:
         self.low = low
         self.high = high
         self.choices = choices
+        self.nature = nature
 
 
 FLAGS = (
     Flag("main", "ollama_name", "text", "NAME"),
-    Flag("main", "base_model", "text", "ID|DIR|FILE.gguf|ollama:NAME|modelscope:ID"),
-    Flag("data", "data_dir", "path", "DIR"),
-    Flag("data", "train_file", "path", "FILE"),
-    Flag("data", "val_file", "path", "FILE"),
-    Flag("data", "skip_bad_rows"),
-    Flag("data", "system", "text", "TEXT"),
-    Flag("data", "no_system"),
+    Flag("main", "base_model", "text", "ID|DIR|FILE.gguf|ollama:NAME|modelscope:ID", nature="trains"),
+    Flag("data", "data_dir", "path", "DIR", nature="trains"),
+    Flag("data", "train_file", "path", "FILE", nature="trains"),
+    Flag("data", "val_file", "path", "FILE", nature="trains"),
+    Flag("data", "rows_of_run", "int", "N", low=1, high=1 << 30, nature="trains"),
+    Flag("data", "skip_bad_rows", nature="trains"),
+    Flag("data", "system", "text", "TEXT", nature="trains"),
+    Flag("data", "no_system", nature="trains"),
     Flag("existing", "on_exists", "text", choices=("ask", "continue", "overwrite", "skip", "cancel")),
     Flag("existing", "continue_train"),
     Flag("existing", "force"),
-    Flag("existing", "strategy", "text", choices=("incremental", "retune", "augment", "custom")),
-    Flag("existing", "add_epochs", "float", "N", low=0.01, high=1000),
-    Flag("existing", "from_scratch"),
-    Flag("existing", "warm_start"),
+    Flag("existing", "strategy", "text", choices=("incremental", "retune", "augment", "custom"), nature="trains"),
+    Flag("existing", "add_epochs", "float", "N", low=0.01, high=1000, nature="trains"),
+    Flag("existing", "from_scratch", nature="trains"),
+    Flag("existing", "warm_start", nature="trains"),
     Flag("existing", "resume"),
     Flag("existing", "restart"),
     # The ranges of the training numbers stand in TrainPlan.
-    Flag("training", "epochs", "float", "N"),
-    Flag("training", "ladder", "text", "N,N,…"),
-    Flag("training", "learning_rate", "float", "RATE"),
-    Flag("training", "lora_rank", "int", "R"),
-    Flag("training", "lora_alpha", "float", "A"),
-    Flag("training", "lora_dropout", "float", "P"),
-    Flag("training", "batch_size", "int", "N"),
-    Flag("training", "max_length", "int", "TOKENS"),
-    Flag("training", "seed", "int", "N"),
-    Flag("training", "scheduler", "text", choices=("steady", "cosine", "linear", "constant")),
-    Flag("training", "early_stop"),
-    Flag("training", "qlora"),
-    Flag("training", "no_qlora"),
-    Flag("serving", "quantize", "text", "TYPE", choices=QUANTIZE_TYPES),
-    Flag("serving", "temperature", "float", "T", low=0, high=5),
-    Flag("serving", "top_p", "float", "P", low=0, high=1),
-    Flag("serving", "top_k", "int", "K", low=0, high=1 << 20),
-    Flag("serving", "repeat_penalty", "float", "P", low=0, high=10),
-    Flag("serving", "num_ctx", "int", "TOKENS", low=16, high=1 << 24),
-    Flag("serving", "keep_chat_template"),
+    Flag("training", "epochs", "float", "N", nature="trains"),
+    Flag("training", "ladder", "text", "N,N,…", nature="trains"),
+    Flag("training", "learning_rate", "float", "RATE", nature="trains"),
+    Flag("training", "lora_rank", "int", "R", nature="trains"),
+    Flag("training", "lora_alpha", "float", "A", nature="trains"),
+    Flag("training", "lora_dropout", "float", "P", nature="trains"),
+    Flag("training", "batch_size", "int", "N", nature="trains"),
+    Flag("training", "max_length", "int", "TOKENS", nature="trains"),
+    Flag("training", "seed", "int", "N", nature="trains"),
+    Flag("training", "scheduler", "text", choices=("steady", "cosine", "linear", "constant"), nature="trains"),
+    Flag("training", "early_stop", nature="trains"),
+    Flag("training", "qlora", nature="trains"),
+    Flag("training", "no_qlora", nature="trains"),
+    Flag("serving", "quantize", "text", "TYPE", choices=QUANTIZE_TYPES, nature="serves"),
+    Flag("serving", "temperature", "float", "T", low=0, high=5, nature="serves"),
+    Flag("serving", "top_p", "float", "P", low=0, high=1, nature="serves"),
+    Flag("serving", "top_k", "int", "K", low=0, high=1 << 20, nature="serves"),
+    Flag("serving", "repeat_penalty", "float", "P", low=0, high=10, nature="serves"),
+    Flag("serving", "num_ctx", "int", "TOKENS", low=16, high=1 << 24, nature="serves"),
+    Flag("serving", "keep_chat_template", nature="serves"),
+    Flag("serving", "no_keep_chat_template", nature="serves"),
     Flag("serving", "keep_gguf"),
     Flag("serving", "llama_cpp", "path", "DIR"),
     Flag("registering", "no_register"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -23,16 +24,22 @@ PLAN_NUMBERS = (
 )
 """The fields of a TrainPlan that a flag can set to a number."""
 
+PLACES = ("base_model", "data_dir", "train_file", "val_file", "skip_bad_rows")
+"""Flags that say where something is found, which is then compared by what it is."""
+
 CONTRADICTIONS = (
     ("force", "continue_train"),
     ("system", "no_system"),
     ("resume", "restart"),
     ("add_epochs", "epochs"),
     ("from_scratch", "warm_start"),
-    ("force", "warm_start"),
     ("ladder", "epochs"),
     ("ladder", "add_epochs"),
     ("qlora", "no_qlora"),
+    ("keep_chat_template", "no_keep_chat_template"),
+    ("rows_of_run", "data_dir"),
+    ("rows_of_run", "train_file"),
+    ("rows_of_run", "val_file"),
     ("no_register", "register_only"),
     ("no_backup", "keep_backups"),
     ("history", "rollback"),
@@ -47,6 +54,16 @@ CONTRADICTIONS = (
 )
 """Pairs of flags of which at most one can be meant."""
 
+CONTINUING = ("continue_train", "strategy", "add_epochs", "warm_start")
+"""Flags that make sense for an existing model only."""
+
+
+def training_flags(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Of flags by name, those that were given and change what is learnt, but for where data and base model lie."""
+    names = [flag.name for flag in FLAGS if flag.nature == "trains" and flag.name not in PLACES]
+    # a 0 is given, though it equals False
+    return {name: values[name] for name in names if values.get(name) is not None and values[name] is not False}
+
 
 @dataclass(frozen=True)
 class Request:
@@ -54,9 +71,10 @@ class Request:
 
     ollama_name: str | None = None
     base_model: str | None = None
-    data_dir: Path = Path("data")
+    data_dir: Path | None = None
     train_file: Path | None = None
     val_file: Path | None = None
+    rows_of_run: int | None = None
     skip_bad_rows: bool = False
     system: str | None = None
     no_system: bool = False
@@ -89,6 +107,7 @@ class Request:
     repeat_penalty: float | None = None
     num_ctx: int | None = None
     keep_chat_template: bool = False
+    no_keep_chat_template: bool = False
     keep_gguf: bool = False
     llama_cpp: Path | None = None
     no_register: bool = False
@@ -118,9 +137,13 @@ class Request:
                 raise UsageError("error.flag.choice", flag=f"--{flag.name}", value=value, choices=choices)
             if flag.low is not None and flag.high is not None and not flag.low <= value <= flag.high:
                 raise UsageError("error.flag.range", flag=f"--{flag.name}", value=value, low=flag.low, high=flag.high)
-        if self.run is not None and not self.register_only:
-            raise UsageError("error.flag.needs", flag="--run", other="--register_only")
+        if self.run is not None and not (self.register_only or self.rollback):
+            raise UsageError("error.flag.needs", flag="--run", other="--register_only / --rollback")
+        if self.register_only and (trained := self.trained_otherwise()):
+            raise UsageError("error.flag.contradiction", first="--register_only", second=f"--{trained[0]}")
         TrainPlan(**self.plan_numbers())
+        for epochs in self.rungs if self.ladder else ():
+            TrainPlan(epochs=epochs)
         self._check_exists_choice()
 
     def _given(self, name: str) -> bool:
@@ -129,9 +152,7 @@ class Request:
 
     def _check_exists_choice(self) -> None:
         wanted = [("--force", "overwrite")] if self.force else []
-        for name in ("continue_train", "strategy", "add_epochs"):
-            if self._given(name):
-                wanted.append((f"--{name}", "continue"))
+        wanted += [(f"--{name}", "continue") for name in CONTINUING if self._given(name)]
         if self.on_exists not in (None, "ask"):
             wanted.append((f"--on_exists {self.on_exists}", str(self.on_exists)))
         for (first, one), (second, other) in pairwise(wanted):
@@ -139,6 +160,13 @@ class Request:
                 raise UsageError("error.flag.contradiction", first=first, second=second)
         if self.add_epochs is not None and self.strategy not in (None, "incremental"):
             raise UsageError("error.flag.contradiction", first="--add_epochs", second=f"--strategy {self.strategy}")
+        for total in ("epochs", "ladder"):
+            if self.strategy == "incremental" and self._given(total):
+                raise UsageError("error.flag.total_epochs", flag=f"--{total}")
+
+    def trained_otherwise(self) -> list[str]:
+        """The flags given that ask for another training; where data and base model lie is no such matter."""
+        return list(training_flags(vars(self)))
 
     def plan_numbers(self) -> dict[str, Any]:
         """The numbers of a TrainPlan that were given by flags; a ladder's epochs are its longest rung's."""
@@ -168,7 +196,7 @@ class Request:
     @property
     def wants_continuation(self) -> bool:
         """Whether flags were given that make sense for an existing model only (beyond `--on_exists continue`)."""
-        return self.continue_train or self.strategy is not None or self.add_epochs is not None
+        return any(self._given(name) for name in CONTINUING)
 
     @property
     def strategy_choice(self) -> str | None:

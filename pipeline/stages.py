@@ -8,23 +8,20 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from file_formats.file_types import FILE_TYPES
-from lora_trainer.chat_format import ChatFormat
 from lora_trainer.engine.schedule import stable_steps
-from lora_trainer.errors import ConversionError, Interrupted, UsageError, UserError
-from lora_trainer.events import Listener, Note, Progress, StageDone, StageStarted
-from ollama_export.modelfile import modelfile
-from ollama_export.publish import Publication, publish
-from ollama_export.template import gguf_chat_template, ollama_template
+from lora_trainer.errors import Interrupted, UsageError, UserError
+from lora_trainer.events import Listener, Note, StageDone, StageStarted
+from lora_trainer.models.recorded import base_record
 from pipeline.checks.checklist import Prepared
-from pipeline.checks.proofs import proofs_of
-from pipeline.job import Job, identity, library_versions
+from pipeline.job import Dataset, Job, identity, library_versions
+from pipeline.publishing import export, gguf_path, is_published_as_wanted, must_export, prove, publish_run
 from pipeline.run.adapters import mend_adapter
 from pipeline.run.beginnings import Beginning, beginning_of, find_beginning, first_adapter
 from pipeline.run.history import Run, now
+from pipeline.run.kept import portable, system_source
 from pipeline.run.processes import Work, together
+from pipeline.run.rows import has_rows, keep_rows
 
-ANSWER_TOKENS = 256
 Stop = Callable[[], bool]
 Stage = Callable[[Job, Prepared | None, Run, Listener, Stop], dict[str, Any]]
 
@@ -42,14 +39,19 @@ def run_stages(
     if run is None:
         assert prepared is not None
         run = job.history.begin(job.name, **_first_record(job, prepared))
+    if prepared is not None and not has_rows(run.folder):
+        keep_rows(run.folder, prepared.dataset)
     mend_adapter(run, listener, may_train=prepared is not None)
-    stages: list[tuple[str, Stage]] = [("train", _train), ("export", _export), ("prove", _prove)]
+    stages: list[tuple[str, Stage]] = [("train", _train), ("export", export), ("prove", prove)]
     if job.client is not None:
-        stages.append(("publish", _publish))
-    run.update(status="running")
+        stages.append(("publish", publish_run))
+    # A run that was done stays so while it is registered once more, however that ends.
+    again = run.is_done
+    if not again:
+        run.update(status="running")
     try:
         for name, stage in stages:
-            if run.has_done(name) and not _must_repeat(run, name):
+            if run.has_done(name) and not _must_repeat(job, run, name):
                 listener(StageDone(name, run.record["stages"][name]["seconds"], reused=True))
                 if name == until:
                     break
@@ -66,28 +68,40 @@ def run_stages(
     except BaseException as error:
         reason = {"key": error.key, "values": error.values} if isinstance(error, UserError) else {"key": repr(error)}
         interrupted = isinstance(error, Interrupted | KeyboardInterrupt)
-        run.update(status="interrupted" if interrupted else "failed", error=reason)
+        run.update(status="done" if again else "interrupted" if interrupted else "failed", error=reason)
         raise
     if until is not None:
         run.update(status="trained")
         return run
-    if job.client is not None and not job.request.keep_gguf:
-        _remove_gguf(run)
     run.record.pop("error", None)
     run.update(status="done", finished=now())
-    _drop_checkpoints(run)
+    _tidy(job, run, listener)
     return run
+
+
+def _must_repeat(job: Job, run: Run, stage: str) -> bool:
+    if stage == "export":
+        return must_export(job, run)
+    return stage == "publish" and (job.request.register_only or not is_published_as_wanted(job, run))
+
+
+def _tidy(job: Job, run: Run, listener: Listener) -> None:
+    """Remove what nothing needs any more: the run is done, so what can't be removed is told and no more."""
+    steps: list[Callable[[], None]] = [lambda: _drop_checkpoints(run)]
+    if job.client is not None and not job.request.keep_gguf:
+        steps.insert(0, lambda: _remove_gguf(run))
+    for step in steps:
+        try:
+            step()
+        except OSError as error:
+            path = error.filename or run.folder
+            listener(Note("note.not_tidied", {"path": path, "reason": error.strerror or str(error)}))
 
 
 def _drop_checkpoints(run: Run) -> None:
     from lora_trainer.engine.checkpoints import Checkpoints
 
     Checkpoints(run.folder / "checkpoints").keep_only(stable_steps(run.record["training"]["steps"], run.plan.scheduler))
-
-
-def gguf_path(run: Run) -> Path:
-    """Where a run's GGUF is while it is kept: named after the model, beside the Modelfile."""
-    return run.folder / f"{run.folder.parent.name}.gguf"
 
 
 def _remove_gguf(run: Run) -> None:
@@ -101,13 +115,8 @@ def _remove_gguf(run: Run) -> None:
         path.write_text(f"{said}\n#   {how}\n{text}", encoding="utf-8", newline="\n")
 
 
-def _must_repeat(run: Run, stage: str) -> bool:
-    """A file that was exported may have been removed since; without one, nothing can be proven or published."""
-    return stage == "export" and not run.is_published and not gguf_path(run).exists()
-
-
 def _first_record(job: Job, prepared: Prepared) -> dict[str, Any]:
-    data = prepared.dataset
+    data, taken = prepared.dataset, job.taken
     return {
         "request": identity(job.request),
         "strategy": job.strategy,
@@ -115,22 +124,30 @@ def _first_record(job: Job, prepared: Prepared) -> dict[str, Any]:
         "warm_start": first_adapter(job.request, job.strategy, job.plan, job.previous),
         "parent": job.previous.number if job.previous else None,
         "plan": job.plan.to_json(),
-        "data": {"fingerprint": data.fingerprint, "files": data.files, **data.statistics()},
-        "base": {
-            "source": prepared.base.source,
-            "kind": prepared.base.kind,
-            "revision": prepared.base.revision,
-            "architecture": prepared.base.architecture,
-            "parameters": prepared.base.parameters,
-        },
+        "data": _data_record(job, data),
+        "base": base_record(prepared.base),
         "system": data.system,
+        "system_source": system_source(taken.request, taken.sources) if taken else "rows",
         "chat_format": prepared.chat_format.to_json(),
-        "keep_chat_template": job.request.keep_chat_template,
-        "parameters": job.parameters,
-        "quantize": job.quantize,
+        **job.serving.to_record(),
         "proofs": [asdict(proof) for proof in prepared.proofs],
         "versions": library_versions(),
         "publishing": {},
+    }
+
+
+def _data_record(job: Job, data: Dataset) -> dict[str, Any]:
+    files = {portable(Path(name)): facts for name, facts in data.files.items()}
+    train_file, *others = files
+    return {
+        "fingerprint": data.fingerprint,
+        "files": files,
+        "train_file": train_file,
+        "val_file": others[0] if others else None,
+        "rows_of_run": job.taken.request.rows_of_run if job.taken else None,
+        "split": data.split,
+        "change": asdict(job.change) if job.change else None,
+        **data.statistics(),
     }
 
 
@@ -222,109 +239,3 @@ def _take_beginning(job: Job, prepared: Prepared, run: Run, listener: Listener) 
         listener(Note(key, {"what": ", ".join(found), "number": begins_with}))
         if "data" in found:
             listener(Note("note.beginning.warm_start"))
-
-
-def _export(job: Job, prepared: Prepared | None, run: Run, listener: Listener, _: Stop) -> dict[str, Any]:
-    from lora_trainer.models.source import resolve_base_model
-    from ollama_export.gguf.export import export_gguf
-    from pipeline.run.published import ollama_blob
-
-    source, blob = run.record["base"]["source"], ollama_blob(job.client)
-    base = prepared.base if prepared else resolve_base_model(source, listener=listener, ollama_blob=blob)
-
-    chat_format = ChatFormat.from_json(run.record["chat_format"])
-    # What was proven of an earlier file says nothing of the one that is written now.
-    run.update(stages={"train": run.record["stages"]["train"]})
-    wanted = run.record["quantize"]
-    first: Any = wanted if FILE_TYPES[wanted].streamed else "f16"
-    path = gguf_path(run)
-    written = export_gguf(
-        base.path,
-        base.kind,
-        run.folder / run.record["training"]["adapter"],
-        path,
-        file_type=first,
-        chat_template=None if run.record["keep_chat_template"] else gguf_chat_template(chat_format),
-        add_bos=chat_format.tokenizer_adds_bos,
-        eos_token=chat_format.end_of_turn,
-        llama_cpp=job.request.llama_cpp,
-        progress=lambda done, total: listener(Progress("export", done, total)),
-    )
-    # A base that was a GGUF keeps quantised tensors, which Ollama refuses to quantise again.
-    by_ollama = job.client is not None and FILE_TYPES[wanted].by_ollama and base.kind == "folder"
-    if first != wanted and not by_ollama:
-        from ollama_export.gguf.k_quants import quantize_gguf
-
-        whole = path.with_suffix(".f16.gguf")
-        path.replace(whole)
-        written = quantize_gguf(whole, path, wanted)
-        whole.unlink()
-    text = modelfile(
-        path.name,
-        template=ollama_template(chat_format),
-        system=run.record["system"],
-        parameters={"stop": [chat_format.end_of_turn], **run.record["parameters"]},
-    )
-    (run.folder / "Modelfile").write_text(text.text, encoding="utf-8", newline="\n")
-    for key, values in text.notes:
-        listener(Note(key, values))
-    return {"gguf": {"digest": written.sha256, "size": written.size, "file_type": written.file_type}}
-
-
-def _prove(_: Job, __: Prepared | None, run: Run, listener: Listener, ___: Stop) -> dict[str, Any]:
-    from ollama_export.llama_cpp import engine
-
-    if not engine.is_installed():
-        listener(Note("note.prove.no_engine"))
-        return {"answers": []}
-    answers = []
-    with engine.Engine(gguf_path(run), context=max(2048, run.plan.max_length + ANSWER_TOKENS)) as loaded:
-        for proof in run.record["proofs"]:
-            answer = loaded.complete(proof["prompt"], max_tokens=ANSWER_TOKENS)
-            if answer.prompt_tokens != proof["tokens"]:
-                values = {"expected": proof["tokens"], "found": answer.prompt_tokens, "prompt": proof["prompt"]}
-                raise ConversionError("error.prove.tokens", **values)
-            answers.append({"prompt": proof["prompt"], "answer": answer.text, "stopped": answer.stopped})
-    if not all(answer["stopped"] for answer in answers):
-        listener(Note("note.prove.no_stop", {"tokens": ANSWER_TOKENS}))
-    return {"answers": answers}
-
-
-def _publish(job: Job, _: Prepared | None, run: Run, listener: Listener, __: Stop) -> dict[str, Any]:
-    assert job.client is not None
-    record = run.record
-    chat_format = ChatFormat.from_json(record["chat_format"])
-    publication = Publication(
-        name=job.name,
-        gguf=gguf_path(run),
-        digest=record["gguf"]["digest"],
-        template=ollama_template(chat_format),
-        system=record["system"],
-        parameters={"stop": [chat_format.end_of_turn], **record["parameters"]},
-        quantize=record["quantize"] if record["gguf"]["file_type"] != record["quantize"] else None,
-        proofs=proofs_of(run),
-        label=str(run.number),
-        strict=not record["keep_chat_template"],
-        # An answer that goes on is told, not thrown away with an evening's training: the old model is one command away.
-        must_stop=False,
-        backup=not job.request.no_backup,
-        keep_backups=0 if job.overwrite and job.request.keep_backups is None else job.request.backups,
-    )
-
-    def mark(step: str, **facts: Any) -> None:
-        run.update(publishing={**run.record["publishing"], step: facts})
-
-    published = publish(
-        job.client,
-        publication,
-        done=record["publishing"],
-        mark=mark,
-        report=lambda task, done, total: listener(Progress(task, done, total)),
-    )
-    for finding in published.findings:
-        listener(Note(finding.key, finding.values))
-    if published.gguf not in (None, record["gguf"]["digest"]) and publication.quantize is None:
-        listener(Note("note.publish.rewritten"))
-    stops = all(finding.key != "error.proof.endless" for finding in published.findings)
-    ollama = {"digest": published.digest, "gguf": published.gguf, "backup": published.backup, "stops": stops}
-    return {"ollama": {**ollama, "host": job.client.host, "version": job.client.version()}}

@@ -14,7 +14,7 @@ from tests.support.project import ROOT
 
 @pytest.mark.parametrize("mutant", all_mutants(), ids=lambda mutant: mutant.name)
 def test_a_planted_bug_has_its_place_and_its_tests(mutant: Mutant, tmp_path: Path) -> None:
-    (tmp_path / mutant.file).parent.mkdir(parents=True)
+    (tmp_path / mutant.file).parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(ROOT / mutant.file, tmp_path / mutant.file)
     mutant.plant(tmp_path)
     for test in mutant.tests:

@@ -7,6 +7,7 @@ import shlex
 
 import pytest
 
+from bench.gpu.__main__ import make_parser
 from lora_trainer import errors
 from pipeline.flags import FLAGS
 from tests.support.project import ROOT
@@ -26,19 +27,36 @@ def test_every_flag_has_a_row_and_every_row_a_flag() -> None:
     assert sorted(named) == sorted(flag.name for flag in FLAGS)
 
 
+def shown_commands(page: str, program: str) -> list[list[str]]:
+    """The words behind `program` in every line of a page that is a command."""
+    text = (ROOT / page).read_text(encoding="utf-8").replace("$rank", "8").replace("</dev/null", "")
+    lines = re.findall(rf"^\s*{re.escape(program)}( .*)?$", text, re.MULTILINE)
+    return [shlex.split(line, comments=True) for line in lines]
+
+
 @pytest.mark.parametrize("page", ["README.md", "docs/continue-training.md"])
 def test_every_command_that_is_shown_is_understood(page: str) -> None:
-    text = (ROOT / page).read_text(encoding="utf-8")
-    commands = re.findall(r"^\s*python train_to_ollama\.py (.*)$", text, re.MULTILINE)
+    commands = shown_commands(page, "python train_to_ollama.py")
     assert len(commands) > 3
     for command in commands:
-        parse(shlex.split(command.replace("$rank", "8").replace("</dev/null", ""), comments=True))
+        assert parse(command).ollama_name, command
+
+
+def test_every_command_of_quick_start_that_the_readme_shows_is_one_that_it_knows() -> None:
+    commands = shown_commands("README.md", "./quick_start.sh")
+    assert len(commands) > 1
+    script = (ROOT / "quick_start.sh").read_text(encoding="utf-8")
+    known = re.search(r'^  ([^)\n]*)\) action "\$@"', script, re.MULTILINE)
+    assert known is not None
+    assert {words[0] for words in commands if words} <= set(known[1].split(" | "))
 
 
 def test_every_flag_that_a_page_speaks_of_exists() -> None:
     known = {flag.name for flag in FLAGS}
+    benchs = {text.lstrip("-") for action in make_parser()._actions for text in action.option_strings}
     for page in (ROOT / "docs").glob("*.md"):
-        assert set(re.findall(r"`--(\w+)", page.read_text(encoding="utf-8"))) <= known, page.name
+        spoken = set(re.findall(r"`--(\w+)", page.read_text(encoding="utf-8")))
+        assert spoken <= (known | benchs if page.name == "gpu.md" else known), page.name
 
 
 def test_every_file_and_folder_of_the_annotated_tree_is_there() -> None:
@@ -66,18 +84,26 @@ def test_every_link_inside_the_project_leads_somewhere() -> None:
             assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/exit-codes.md"])
-def test_every_exit_code_is_explained(page: str) -> None:
-    text = (ROOT / page).read_text(encoding="utf-8")
+CODES = [0, 1, 2, 3, 4, 5, 6, 7, 8, 130]
+
+
+def test_every_exit_code_is_explained() -> None:
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.UserError)]
-    for code in {0, 1, *(kind.exit_code for kind in kinds)}:
-        assert re.search(rf"(^\| |[；：]){code} ", text, re.MULTILINE), code
+    assert {0, 1, *(kind.exit_code for kind in kinds)} == set(CODES)
+    (line,) = [line for line in README.splitlines() if line.startswith("退出码：")]
+    page = (ROOT / "docs" / "exit-codes.md").read_text(encoding="utf-8")
+    assert [int(code) for code in re.findall(r"[：；](\d+) ", line)] == CODES
+    assert [int(code) for code in re.findall(r"^\| (\d+) \| \S.* \| \S.* \|$", page, re.MULTILINE)] == CODES
+    for language in ("zh", "en"):
+        shown = (ROOT / "tests" / "wizard" / "golden" / f"help.{language}.txt").read_text(encoding="utf-8")
+        said = " ".join(re.split("退出码：|Exit codes:", shown)[1].split())
+        assert [int(code) for code in re.findall(r"(?:^|[；;] ?)(\d+) ", said)] == CODES
 
 
 def test_requirements_lie_within_the_pins_that_the_tests_run_on() -> None:
     def names(file: str) -> dict[str, str]:
         lines = (ROOT / file).read_text(encoding="utf-8").splitlines()
-        found = (re.match(r"([A-Za-z][\w.-]*)([^;#]*)", line) for line in lines)
+        found = (re.match(r"([A-Za-z][\w.-]*)(?:\[[\w,-]+\])?([^;#]*)", line) for line in lines)
         return {match[1].lower().replace("_", "-"): match[2].strip() for match in found if match}
 
     from packaging.specifiers import SpecifierSet

@@ -57,7 +57,7 @@ def train_command(base: Path, *, register: bool) -> list[str]:
 
 def compare(screen: Screen, run: Run, base: Path, with_ollama: bool) -> None:
     """Ask both models all questions, show the answers and how often the marker stands in them."""
-    from pipeline.stages import gguf_path
+    from pipeline.publishing import gguf_path
 
     questions = (DATA / "questions.txt").read_text(encoding="utf-8").splitlines()
     answers = []

@@ -30,6 +30,8 @@ class Decision(NamedTuple):
 
     plan: TrainPlan
     strategy: str | None
+    request: Request
+    """What was asked for, without its ladder where numbers were answered in its place."""
 
 
 def decide_name(request: Request, screen: Screen, existing: Sequence[str], check: Callable[[str], str]) -> str:
@@ -61,6 +63,8 @@ def decide_existing(request: Request, name: str, facts: Existing | None) -> str:
     choice = request.exists_choice or questions.ask_on_exists(name, facts)
     if choice == "cancel":
         raise Cancelled("error.cancelled")
+    if request.warm_start and facts.epochs is None:
+        raise UsageError("error.warm_start.no_record", name=name)
     return choice
 
 
@@ -93,7 +97,7 @@ def decide_plan(
     `choice` is new, continue or overwrite; `record` the plan of the model that is continued, where it is known;
     `review` completes a decision to what the review screen shows. Raises DecisionNeeded and Cancelled.
     """
-    changing = False
+    asked, changing = request, False
     if choice == "continue" and record is None:
         screen.note("note.earlier_epochs_unknown")
     while True:
@@ -104,11 +108,14 @@ def decide_plan(
             else:
                 name, source = None, "answer"
                 numbers = questions.ask_strategy_numbers("custom", None, dialogues) if changing else {}
-            decision = Decision(plan_for(request, record, numbers, dialogues, source), name)
+            plan = plan_for(request, record, numbers, dialogues, source)
+            decision = Decision(plan, name, replace(asked, ladder=request.ladder))
             _review(request, screen, decision, record, dialogues, review)
         except Back:
             # Whoever wants to change something means the numbers of the flags too.
-            request = replace(request, strategy=None, add_epochs=None, epochs=None, learning_rate=None, lora_rank=None)
+            request = replace(
+                request, strategy=None, add_epochs=None, epochs=None, ladder=None, learning_rate=None, lora_rank=None
+            )
             changing = True
         else:
             return decision
@@ -118,8 +125,7 @@ def _strategy_numbers(
     request: Request, name: str, record: TrainPlan | None, dialogues: int
 ) -> tuple[dict[str, float], str]:
     """The strategy's numbers and their source; a flag for any of them means that the others stay as recorded."""
-    asks = {*strategy(name).asks, "epochs"}
-    if request.add_epochs is not None or asks & request.plan_numbers().keys():
+    if request.add_epochs is not None or request.plan_numbers().keys() & strategy(name).asks:
         return {}, "answer"
     if request.yes:
         return suggestions(name, record, dialogues), "strategy"

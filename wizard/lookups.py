@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from pipeline.request import Request
 from pipeline.run.history import BrokenRun, History, Run
 from wizard.screen.screen import Screen
 from wizard.screen.tables import HistoryRow
@@ -12,13 +13,19 @@ from wizard.words import local_time
 
 
 def show_history(history: History, screen: Screen, name: str | None) -> dict[str, Any]:
-    """All runs, or those of one model, oldest first."""
+    """All runs, or those of one model, oldest first; which of them stand in Ollama is told by digest."""
+    from pipeline.run.published import digests_in_ollama
+
+    there = digests_in_ollama()
+    if there is None:
+        screen.note("note.history.no_ollama")
     runs = [run for each in ([name] if name else history.names()) for run in history.runs(each)]
+    told = [(run, None if there is None else there.get(run.record["name"]) in run.digests) for run in runs]
     broken = history.broken(name)
     if runs or not broken:
-        screen.history([_row(run) for run in runs])
+        screen.history([_row(run, bool(stands)) for run, stands in told])
     tell_broken(broken, screen)
-    listed = [outcome(run) for run in runs] + [_outcome_of_broken(run) for run in broken]
+    listed = [{**outcome(run), "stands": stands} for run, stands in told] + [_outcome_of_broken(run) for run in broken]
     return {"status": "done", "runs": sorted(listed, key=lambda told: (told["name"].lower(), told["run"]))}
 
 
@@ -32,16 +39,24 @@ def tell_broken(broken: Sequence[BrokenRun], screen: Screen) -> None:
             screen.note("note.broken_run_without_adapter", **values)
 
 
-def roll_back(name: str, history: History, screen: Screen) -> dict[str, Any]:
-    """Put the newest backup back under the name."""
+def roll_back(name: str, history: History, screen: Screen, request: Request) -> dict[str, Any] | None:
+    """Put the next older backup back under the name, or run `--run`'s; None where that has to be made again."""
     from pipeline.run import published
 
-    tag = published.roll_back(history, name)
-    screen.note("note.rolled_back", name=name, tag=tag)
-    return {"status": "done", "name": name, "backup": tag}
+    done = published.roll_back(history, name, request.run)
+    if done is None:
+        screen.note("note.rollback.made_again", name=name, number=request.run)
+        return None
+    run = next((run for run in reversed(history.runs(name)) if done.backup.digest in run.digests), None)
+    screen.note("note.rolled_back", name=name, tag=done.backup.name)
+    screen.note("note.rolled_back.run" if run else "note.rolled_back.elsewhere", number=run.number if run else 0)
+    if done.kept:
+        screen.note("note.rolled_back.kept", tag=done.kept)
+    number = run.number if run else None
+    return {"status": "done", "name": name, "backup": done.backup.name, "run": number, "kept": done.kept}
 
 
-def verify(name: str, history: History, screen: Screen) -> dict[str, Any]:
+def verify(name: str, history: History, screen: Screen, _: Request) -> dict[str, Any]:
     """Prove the model in Ollama against its run record again."""
     from pipeline.run import published
 
@@ -50,7 +65,10 @@ def verify(name: str, history: History, screen: Screen) -> dict[str, Any]:
     return {**outcome(run), "verified": True}
 
 
-BY_FLAG: dict[str, Callable[[str, History, Screen], dict[str, Any]]] = {"rollback": roll_back, "verify": verify}
+BY_FLAG: dict[str, Callable[[str, History, Screen, Request], dict[str, Any] | None]] = {
+    "rollback": roll_back,
+    "verify": verify,
+}
 
 
 def outcome(run: Run) -> dict[str, Any]:
@@ -81,18 +99,19 @@ def _outcome_of_broken(run: BrokenRun) -> dict[str, Any]:
     return {**known, **unknown, "stages": {}, "reason": run.reason, "adapter": adapter}
 
 
-def _row(run: Run) -> HistoryRow:
+def _row(run: Run, stands: bool) -> HistoryRow:
     training = run.record.get("training", {})
     return HistoryRow(
         name=run.record["name"],
         number=run.number,
         date=local_time(run.record["created"]),
-        status="rolled_back" if "rolled_back" in run.record else run.record["status"],
+        status=run.record["status"],
         epochs=run.plan.epochs,
         learning_rate=run.plan.learning_rate,
         lora_rank=run.plan.lora_rank,
         loss=_last(training.get("losses")),
         val_loss=_last(training.get("val_losses")),
+        stands=stands,
     )
 
 

@@ -5,20 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from lora_trainer.events import StageStarted
-from pipeline.job import DEFAULT_QUANTIZE, Dataset, Job, check_name, going_on, read_data, register_again
+from pipeline.job import Dataset, Job, check_name, going_on, read_data
 from pipeline.request import Request
 from pipeline.run import processes
+from pipeline.run.base_model import look_for, recorded_base
 from pipeline.run.beginnings import first_adapter
 from pipeline.run.history import History, Run
-from pipeline.run.standing import run_to_go_on, run_to_register, standing_run
+from pipeline.run.kept import TakenOver, take_over
+from pipeline.run.rows import Change, change_since
+from pipeline.run.standing import Standing, look, run_to_go_on, run_to_register
 from pipeline.strategies import changed_numbers
 from wizard import flow, lookups
 from wizard.questions import Existing
 from wizard.screen.screen import Screen
-from wizard.screen.tables import Review, Summary
+from wizard.screen.tables import Review, Summary, served_rows
 from wizard.words import local_time
 
 Stop = Callable[[], bool]
@@ -42,39 +46,52 @@ def _run(request: Request, screen: Screen, stop: Stop) -> dict[str, Any]:
     lookup = next((lookups.BY_FLAG[flag] for flag in lookups.BY_FLAG if getattr(request, flag)), None)
     with nullcontext() if request.dry_run else history.lock(name):
         if lookup is not None:
-            return lookup(name, history, screen)
+            told = lookup(name, history, screen, request)
+            if told is not None:
+                return told
+            request = replace(request, rollback=False, register_only=True)
         return _train(request, name, history, screen, stop)
 
 
 def _train(request: Request, name: str, history: History, screen: Screen, stop: Stop) -> dict[str, Any]:
-    from pipeline.run.published import connect, is_in_ollama
+    from pipeline.run.published import connect, wake
 
     client = None if request.no_register else connect()
     if request.register_only:
-        run = run_to_register(history, request, name)
-        register_again(run, request)
+        run = run_to_register(history, request, name, client)
         return _work(going_on(run, request, history, client), screen, stop)
-    pending = run_to_go_on(history, request, name, lambda: _data(request, screen), screen.listen)
+    pending = run_to_go_on(
+        history, request, name, lambda run: _data(take_over(request, run), history, name, screen), screen.listen
+    )
     if pending is not None:
         run = pending.run
         screen.note("note.going_on", number=run.number, created=local_time(run.record["created"]))
         return _work(going_on(run, request, history, client, pending.data), screen, stop)
 
-    record = standing_run(history, name)
-    asked = {"start": not request.dry_run, "must_know": record is None and request.wants_continuation}
-    in_ollama = is_in_ollama(client, name, screen.listen, **asked) if client else None
-    choice = flow.decide_existing(request, name, _existing(in_ollama, history, name, record))
+    if client is not None and not request.dry_run:
+        wake(client, screen.listen)
+    stands = look(history, name, client)
+    record = stands.run
+    if client is not None and stands.in_ollama is None:
+        if record is None and request.wants_continuation:
+            client.version()  # raises what keeps it from being asked
+        screen.note("note.ollama_unknown", name=name, host=client.host)
+    choice = flow.decide_existing(request, name, _existing(stands, history, name))
     if choice == "skip":
         screen.note("note.skipped", name=name)
         return {"status": "skipped", "name": name}
-    data = _data(request, screen)
+    shown = client.show(name) if client and stands.made_elsewhere and choice == "continue" else None
+    taken = take_over(request, record, shown)
+    data = _data(taken, history, name, screen)
+    change = _tell_data(taken, record, data, screen)
     base = flow.decide_base(
         request,
         screen,
         record.record["base"]["source"] if record else None,
-        name if choice == "continue" and in_ollama else None,
+        name if choice == "continue" and stands.in_ollama else None,
     )
-    quantize = request.quantize or DEFAULT_QUANTIZE
+    if taken.lost:
+        screen.note("note.made_elsewhere.lost", name=name, what=", ".join(taken.lost))
 
     def review(decision: flow.Decision) -> Review:
         return Review(
@@ -88,27 +105,35 @@ def _train(request: Request, name: str, history: History, screen: Screen, stop: 
             val_dialogues=len(data.val),
             steps=decision.plan.total_steps(len(data.train)),
             system=data.system,
-            quantize=quantize,
+            files=tuple(data.files),
+            serving=served_rows(taken.serving, data.system, taken.sources),
+            data_source=taken.sources["data"],
             first_adapter=first_adapter(request, decision.strategy, decision.plan, record),
         )
 
     continued = record.plan if record and choice == "continue" else None
     decision = flow.decide_plan(request, screen, choice, continued, len(data.train), review)
+    recorded = recorded_base(record, request, base, overwrite=choice == "overwrite")
     if request.dry_run:
+        look_for(base, recorded, client, screen.listen)
         screen.note("note.dry_run")
         return {"status": "dry_run", "name": name, "base_model": base, "plan": decision.plan.to_json()}
     return _work(
         Job(
-            request=request,
+            request=decision.request,
             name=name,
             plan=decision.plan,
             dataset=data,
             base_source=base,
+            recorded_base=recorded,
             strategy=decision.strategy,
             overwrite=choice == "overwrite",
             previous=record,
             history=history,
             client=client,
+            serving=taken.serving,
+            taken=taken,
+            change=change,
         ),
         screen,
         stop,
@@ -117,8 +142,9 @@ def _train(request: Request, name: str, history: History, screen: Screen, stop: 
 
 def _work(job: Job, screen: Screen, stop: Stop) -> dict[str, Any]:
     from pipeline.checks.preflight import check
+    from pipeline.publishing import gguf_path
     from pipeline.run.ladder import best_rung, climb, settle
-    from pipeline.stages import gguf_path, run_stages
+    from pipeline.stages import run_stages
 
     screen.listen(StageStarted("preflight"))
     prepared = check(job, screen.listen)
@@ -152,18 +178,34 @@ def _work(job: Job, screen: Screen, stop: Stop) -> dict[str, Any]:
     return lookups.outcome(run)
 
 
-def _data(request: Request, screen: Screen) -> Dataset:
-    data = read_data(request)
+def _data(taken: TakenOver, history: History, name: str, screen: Screen) -> Dataset:
+    data = read_data(taken, history, name)
     screen.findings(data.findings)
     return data
 
 
-def _existing(in_ollama: bool | None, history: History, name: str, record: Run | None) -> Existing | None:
-    if not in_ollama and record is None:
+def _tell_data(taken: TakenOver, record: Run | None, data: Dataset, screen: Screen) -> Change | None:
+    """Say, before the work, what the model is taught this time and how that differs from what it was taught."""
+    now = next(iter(data.files))
+    if taken.other_data is not None and Path(now).resolve() != Path(taken.other_data).resolve():
+        screen.note("note.data.other", now=now, before=taken.other_data)
+    if record is None or record.record["data"]["fingerprint"] == data.fingerprint:
+        return None
+    change = change_since(record, data)
+    if change is None:
+        screen.note("note.data.changed_unknown", number=record.number)
+    else:
+        screen.note("note.data.changed", number=record.number, new=change.new, gone=change.gone)
+    return change
+
+
+def _existing(stands: Standing, history: History, name: str) -> Existing | None:
+    record = stands.run
+    if not stands.in_ollama and record is None:
         return None
     done = [run for run in history.runs(name) if run.is_done]
     return Existing(
-        in_ollama=in_ollama,
+        in_ollama=bool(stands.in_ollama),
         runs=len(done),
         epochs=record.plan.epochs if record else None,
         date=local_time(record.record["created"])[:10] if record else None,

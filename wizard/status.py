@@ -15,7 +15,9 @@ def main(arguments: list[str]) -> int:
     output.never_fail_on_characters()
     if "--names" in arguments:
         try:
-            output.write("".join(f"{name}\n" for name in model_names(Screen(to_stderr=True).listen)))
+            # a screen only where there is something to say: it takes longer than the names
+            names = model_names(lambda event: Screen(to_stderr=True).listen(event))
+            output.write("".join(f"{name}\n" for name in names))
         except UserError as error:
             Screen(to_stderr=True).error(error)
         return 0

@@ -133,7 +133,7 @@ def load_dataset(
         val=Dialogues(val or ()),
         findings=tuple(reader.findings),
         system=reader.system,
-        fingerprint=_fingerprint(train, val or (), reader.system),
+        fingerprint=fingerprint(train, val or (), reader.system),
         files=reader.files,
         split=split,
     )
@@ -273,7 +273,8 @@ def _split(dialogues: list[Dialogue], seed: int) -> tuple[list[Dialogue], list[D
     return [d for d in dialogues if d.key not in chosen], [d for d in dialogues if d.key in chosen]
 
 
-def _fingerprint(train: Iterable[Dialogue], val: Iterable[Dialogue], system: str | None) -> str:
+def fingerprint(train: Iterable[Dialogue], val: Iterable[Dialogue], system: str | None) -> str:
+    """sha256 (hex) over what is learnt and validated on: dialogues in order, and the system prompt."""
     digest = hashlib.sha256(json.dumps(system).encode())
     for name, dialogues in (("train", train), ("val", val)):
         for dialogue in dialogues:

@@ -39,13 +39,16 @@ class Checkpoints:
         return sorted(int(name) for name in names if name.isdigit())
 
     def history(self, step: int) -> list[dict[str, Any]]:
-        """What was logged up to that checkpoint: `step` with `loss` or `eval_loss` in each entry."""
+        """What was logged up to that checkpoint: `step` with `loss` or `eval_loss` in each entry.
+
+        Raises OSError where there is no such checkpoint.
+        """
         state = json.loads((self.at(step) / "trainer_state.json").read_text(encoding="utf-8"))
         entries: list[dict[str, Any]] = state["log_history"]
         return entries
 
     def read(self, step: int) -> dict[str, bytes]:
-        """All files of a checkpoint, by name."""
+        """All files of a checkpoint, by name; raises OSError where there is no such checkpoint."""
         return {path.name: path.read_bytes() for path in self.at(step).iterdir()}
 
     def write(self, step: int, files: Mapping[str, bytes]) -> None:
@@ -73,7 +76,7 @@ class Checkpoints:
             shutil.rmtree(doomed)
 
     def adopt(self, checkpoint: Path, step: int) -> None:
-        """Take another run's checkpoint as this run's own."""
+        """Take another run's checkpoint as this run's own; raises OSError where it can't be copied."""
         shutil.copytree(checkpoint, self.writing / f"{_PREFIX}{step}")
         self.complete(step)
 
@@ -106,7 +109,8 @@ def has_given_up(history: Sequence[dict[str, Any]]) -> bool:
 def publish_adapter(checkpoint: Path, adapter: Path) -> None:
     """Copy a checkpoint's adapter (PEFT's two files) to `adapter`, whole or not at all, and wait for the disk.
 
-    So a power cut leaves whole what a record then calls trained.
+    So a power cut leaves whole what a record then calls trained. Raises OSError where the checkpoint isn't there, or
+    the disk is full.
     """
     fresh, old = (adapter.with_name(f"{adapter.name}.{end}") for end in ("new", "old"))
     for folder in (fresh, old):

@@ -20,7 +20,8 @@ def evaluate(
 ) -> dict[str, float]:
     """The mean loss per supervised token (nats), told and written into the log; nothing where there are no rows.
 
-    `nll_of` gives this process' part of the sum of some sequences' losses. All processes have to join in.
+    `nll_of` gives this process' part of the sum of some sequences' losses, and raises ResourceError where memory holds
+    not one of them. All processes have to join in.
     """
     if not trainer.val_rows:
         return {}

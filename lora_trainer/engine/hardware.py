@@ -31,7 +31,11 @@ class Hardware:
 
     @property
     def token_budget(self) -> int:
-        """Tokens, padding included, that one micro-batch starts with; halved where memory runs out."""
+        """Tokens, padding included, that one micro-batch starts with; halved where memory runs out.
+
+        A CPU gains nothing by more (measured on one core, in a layer of a 0.5B model's shape: 0.50 ms a token at 512,
+        0.45 at 1024, 0.44 at 2048 and at 4096). The others' are estimates: what computes more at once wants more.
+        """
         return {"cpu": 2048, "mps": 4096, "cuda": 8192}[self.device]
 
 

@@ -117,11 +117,7 @@ def weighted_nll(
         in_head = _loss_in(head, rows, columns, target_index, targets, weights)
         with last_block_at(model, rows, columns), in_head as found:
             out = model(**inputs, use_cache=False).logits
-        if (
-            len(found) == 1
-            and out.numel() == 1
-            and (out.data_ptr() == found[0].data_ptr() or torch.equal(out, found[0]))
-        ):
+        if len(found) == 1 and out.numel() == 1 and _is_unchanged(out, found[0]):
             return out.view(())
         _plain.add(head)
     with last_block_at(model, rows, columns), _selecting(head, rows, columns):
@@ -132,6 +128,11 @@ def weighted_nll(
     scores = logits[0].float()
     # an order more exact than cross_entropy, whose log_softmax rounds each of 150,000 values
     return (weights * (scores.logsumexp(-1)[target_index] - scores[target_index, targets])).sum()
+
+
+def _is_unchanged(out: Any, loss: Any) -> bool:
+    """Whether a model gives what its output layer gave; a loss of 0 says nothing, scales and soft caps leave it be."""
+    return out.data_ptr() == loss.data_ptr() or bool(torch.equal(out, loss) and out.count_nonzero())
 
 
 def _is_linear(head: Any) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from lora_trainer.engine.hardware import Hardware
-from lora_trainer.models.load import load_config
+from lora_trainer.models.load import empty_model, load_config
 from lora_trainer.models.quantization import BYTES_PER_WEIGHT
 from lora_trainer.models.source import BaseModel
 from lora_trainer.plan import TrainPlan
@@ -25,7 +25,7 @@ class MemoryUse:
 
 
 def fit_memory(base: BaseModel, plan: TrainPlan, hardware: Hardware, longest: int = 0, together: int = 0) -> MemoryUse:
-    """The fastest use of memory that is estimated to fit; the smallest one where none is.
+    """The fastest use of memory that is estimated to fit; the smallest one where none is. Raises what load_config does.
 
     `longest`, `together`: tokens of the data's longest sequence and dialogue, where these are known.
     """
@@ -43,7 +43,7 @@ def fit_memory(base: BaseModel, plan: TrainPlan, hardware: Hardware, longest: in
 
 
 def training_memory_needed(base: BaseModel, plan: TrainPlan, hardware: Hardware) -> int:
-    """Bytes that training takes on the device at the least, estimated on the safe side."""
+    """Bytes that training takes on the device at least, estimated on the safe side. Raises what load_config does."""
     return _estimate(base, plan, hardware, plan.max_length, checkpointing=True)
 
 
@@ -78,11 +78,9 @@ def _estimate(base: BaseModel, plan: TrainPlan, hardware: Hardware, tokens: int,
 
 @lru_cache(maxsize=4)
 def weights_in_four_bits(base: BaseModel) -> int:
-    """How many of the base model's weights there are in linear layers, the output layer left out."""
+    """How many weights the base model's linear layers have, the output layer left out. Raises what load_config does."""
     import torch
-    from transformers import AutoModelForCausalLM
 
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(load_config(base), trust_remote_code=False)
+    model = empty_model(base)
     linear = (m for m in model.modules() if type(m) is torch.nn.Linear and m is not model.get_output_embeddings())
     return sum(layer.weight.numel() for layer in linear)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from lora_trainer.data.encode import EncodedSequence
@@ -117,6 +118,19 @@ def _common(one: Sequence[int], other: Sequence[int]) -> int:
             break
         count += 1
     return count
+
+
+def fork(sequences: Sequence[EncodedSequence]) -> list[EncodedSequence]:
+    """Two of the sequences that begin alike and then part, the first such neighbours in lexical order; else none.
+
+    One that only goes on where another ends, as a dialogue's next turn does, makes no branch.
+    """
+    ordered = sorted(sequences, key=lambda sequence: sequence.prompt_ids + sequence.completion_ids)
+    for pair in pairwise(ordered):
+        read = [(sequence.prompt_ids + sequence.completion_ids)[:-1] for sequence in pair]
+        if 0 < _common(*read) < min(map(len, read)):
+            return list(pair)
+    return []
 
 
 def is_worth(trees: Sequence[TreeBatch], padded: Sequence[Any]) -> bool:

@@ -26,7 +26,7 @@ from lora_trainer.engine.checkpoints import Checkpoints
 from lora_trainer.engine.evaluation import evaluate
 from lora_trainer.engine.fallback import Fallback
 from lora_trainer.engine.memory import MemoryUse
-from lora_trainer.engine.prefix_tree import TreeBatch, is_worth, tree_batches
+from lora_trainer.engine.prefix_tree import TreeBatch, fork, is_worth, tree_batches
 from lora_trainer.engine.reporter import Reporter
 from lora_trainer.engine.schedule import dropout_seed, learning_rate, step_dialogues
 from lora_trainer.engine.sharding import allow_on_cpu, configure, shards
@@ -208,12 +208,13 @@ class StepTrainer(CheckpointingTrainer):
         return [*batches, *[idle] * (int(most) - len(batches))]
 
     def _trees_match(self, sequences: Sequence[EncodedSequence]) -> bool | None:
-        """Whether this model's trees have the loss and gradients of padded batches; None where nothing is shared."""
+        """Whether this model's trees have the loss and gradients of padded batches; None where none branch or save."""
         if not supports_tree(self.model.config):
             self.listener(Note("note.tree.layers"))
             return False
-        few = sorted(sequences, key=lambda s: s.prompt_ids + s.completion_ids)[:2]
-        if not is_worth(tree_batches(few, 1 << 20), micro_batches(few, 1 << 20, self.pad_id)):
+        few = fork(sequences)
+        budget = self.fallback.token_budget
+        if not few or not is_worth(tree_batches(sequences, budget), micro_batches(sequences, budget, self.pad_id)):
             return None
         with self.compute_loss_context_manager():
             match = matches_padded(self.model, few, self.pad_id, self.args.device)
@@ -224,7 +225,10 @@ class StepTrainer(CheckpointingTrainer):
     # validation
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
-        """The loss over the validation dialogues, told and written down; nothing where there are none."""
+        """The loss over the validation dialogues, told and written down; nothing where there are none.
+
+        Raises ResourceError where memory doesn't hold one sequence.
+        """
         self.control.should_evaluate = False
         return evaluate(self, self._nll_of)
 

@@ -36,9 +36,9 @@ def tree_negative_log_likelihood(model: Any, tree: TreeBatch) -> Any:
 def matches_padded(model: Any, sequences: Sequence[EncodedSequence], pad_id: int, device: Any) -> bool | None:
     """Whether loss and gradients of `sequences` as a tree are those of the padded batch, on this very model.
 
-    None where memory doesn't hold them.
-
-    An adapter's gradients go through every layer, so a layer that sees more than position and mask tell it shows.
+    None where memory doesn't hold them. The sequences have to begin alike and part, as those of `prefix_tree.fork` do:
+    in a tree without branches no layer sees too much. An adapter's gradients go through every layer, so a layer that
+    sees more than position and mask tell it shows.
     """
     import torch
 
@@ -66,6 +66,8 @@ def matches_padded(model: Any, sequences: Sequence[EncodedSequence], pad_id: int
         return None if is_out_of_memory(error) else False
     finally:
         model.train(training)
+    # Measured in two layers of each family on a CPU: float32 rounds such gradients by 1e-6 of their length, bfloat16 by
+    # 1e-2 (deeper models more); a layer that takes in half of another branch's token changes them by 4e-2 to 4e-1.
     tolerance = 1e-3 if model.dtype == torch.float32 else 0.1
     apart = (gradients[0] - gradients[1]).norm() <= tolerance * gradients[0].norm()
     return bool(apart) and abs(losses[0] - losses[1]) <= tolerance * abs(losses[0])

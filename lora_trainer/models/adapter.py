@@ -11,7 +11,10 @@ from lora_trainer.plan import TrainPlan
 
 
 def adapted_model(base: BaseModel, plan: TrainPlan, device: str, dtype: str) -> Any:
-    """The frozen base model with a fresh adapter in float32 on all linear layers but the output layer."""
+    """The frozen base model with a fresh adapter in float32 on all linear layers but the output layer.
+
+    `device`, `dtype`: as for `load_model`. Raises what that raises, ValueError where PEFT finds no linear layer.
+    """
     import torch
     from peft import LoraConfig, get_peft_model
 

@@ -6,11 +6,15 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from file_formats.errors import BrokenFile
-from file_formats.safetensors import SafetensorsHead, read_head
+from file_formats.safetensors import INDEX, SafetensorsHead, read_head, weight_files
 from lora_trainer.errors import BaseModelError
 
+_CONFIGURATION = ("config.json", "tokenizer*", "vocab*", "merges.txt", "*.jinja", "*.tiktoken", "added_tokens.json",
+                  "special_tokens_map.json")  # fmt: skip
+_LAYERS = {"num_hidden_layers", "num_layers", "n_layer", "n_layers"}
 _SAMPLE = 1 << 16
 """Bytes of each end of a weight file that go into the digest."""
 
@@ -33,12 +37,32 @@ def check_folder(folder: Path) -> ModelFolder:
     if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "vocab.json")):
         raise BaseModelError("error.base_model.no_tokenizer", path=str(folder))
     digest = hashlib.sha256()
-    parameters = 0
+    parameters = tensors = 0
     for file in _weight_files(folder):
         head, sample = _safetensors(file)
         digest.update(f"{file.name} {file.stat().st_size} ".encode() + sample)
         parameters += head.parameters
+        tensors += len(head.tensors)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    for name in _LAYERS & config.keys():
+        check_layers(folder / "config.json", config[name], tensors)
     return ModelFolder(architecture, parameters, digest.hexdigest())
+
+
+def check_layers(path: Path, layers: Any, tensors: int) -> None:
+    """Raise BaseModelError for a number of layers that can't be the one of so many tensors.
+
+    Whatever is made of such a configuration, be it a list of the layers' kinds, might fill the memory.
+    """
+    if type(layers) is not int or not 0 < layers <= tensors:
+        reason = f"{layers!r:.40} layers, {tensors} tensors"
+        raise BaseModelError("error.base_model.broken_config", path=str(path), reason=reason)
+
+
+def configuration_files(folder: Path) -> dict[str, str]:
+    """Name -> sha256 of the files beside the weights that say what a model computes: configuration and tokenizer."""
+    found = {path for pattern in _CONFIGURATION for path in folder.glob(pattern) if path.is_file()}
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(found)}
 
 
 def check_config(folder: Path) -> str:
@@ -51,8 +75,8 @@ def check_config(folder: Path) -> str:
     try:
         config = json.loads(config_file.read_text(encoding="utf-8"))
         names = config.get("architectures") or [""]
-        name = str(names[0])
-    except (ValueError, AttributeError, LookupError) as error:
+        name, model_type = str(names[0]), str(config.get("model_type", ""))
+    except (ValueError, AttributeError, LookupError, TypeError, RecursionError) as error:
         raise BaseModelError("error.base_model.broken_config", path=str(config_file), reason=str(error)) from error
     if config.get("is_encoder_decoder"):
         raise BaseModelError("error.base_model.encoder_decoder", architecture=name)
@@ -65,11 +89,27 @@ def check_config(folder: Path) -> str:
 
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as KNOWN
 
-    if name != KNOWN.get(config.get("model_type", "")):
+    if name != KNOWN.get(model_type):
         if "auto_map" in config or name.endswith("ForCausalLM"):
             raise BaseModelError("error.base_model.unknown_architecture", architecture=name)
         raise BaseModelError("error.base_model.not_causal", architecture=name)
     return name
+
+
+def foreign_code(folder: Path, *configurations: str) -> list[str]:
+    """The files of code that a model folder's `configurations` name as its own (`auto_map`): they are never run."""
+    found: set[str] = set()
+    for name in configurations or ("config.json", "tokenizer_config.json"):
+        try:
+            named = json.loads((folder / name).read_text(encoding="utf-8")).get("auto_map") or {}
+        except (OSError, ValueError, AttributeError, RecursionError):
+            continue
+        for value in named.values() if isinstance(named, dict) else [named]:
+            for reference in value if isinstance(value, list) else [value]:
+                if isinstance(reference, str):
+                    # FILE.CLASS, or that of another repository: REPOSITORY--FILE.CLASS
+                    found.add(reference.rpartition(".")[0].replace("--", "/") + ".py")
+    return sorted(found)
 
 
 def _adapter_base(folder: Path) -> str:
@@ -82,18 +122,14 @@ def _adapter_base(folder: Path) -> str:
 
 def _weight_files(folder: Path) -> list[Path]:
     """The safetensors files that transformers would load; raises BaseModelError where they aren't all there."""
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        try:
-            names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-        except (ValueError, LookupError, AttributeError) as error:
-            raise BaseModelError("error.base_model.incomplete", path=str(folder), file=index.name) from error
-    else:
-        names = ["model.safetensors"]
+    try:
+        names = weight_files(folder)
+    except BrokenFile as error:
+        raise BaseModelError("error.base_model.incomplete", path=str(folder), file=INDEX) from error
     missing = [name for name in names if not (folder / name).is_file()]
     if not missing:
         return [folder / name for name in names]
-    if not index.is_file():
+    if not (folder / INDEX).is_file():
         if any(folder.glob("*.bin")) or any(folder.glob("*.pth")):
             raise BaseModelError("error.base_model.no_safetensors", path=str(folder))
         if ggufs := sorted(folder.glob("*.gguf")):

@@ -5,41 +5,73 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from lora_trainer import proxies
 from lora_trainer.errors import BaseModelError, UserError, as_disk_error
-from lora_trainer.events import Listener, Progress
+from lora_trainer.events import Listener, Progress, ignore
 
 WANTED = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.tiktoken", "merges.txt", "vocab.txt"]
 UNWANTED = ["*/*", "consolidated*", "*.fp16.safetensors", "pytorch_model*", "tf_model*", "flax_model*"]
 """No sub-folders (onnx, original, …) and no second copy of the weights."""
+_CONFIGURATION: dict[str, Any] = {"allow_patterns": ["*config.json"], "ignore_patterns": ["*/*"]}
 
 
-def download(repo: str, check: Callable[[Path], object], listener: Listener) -> tuple[Path, str]:
+def download(
+    repo: str, check: Callable[[Path], object], listener: Listener, revision: str | None = None
+) -> tuple[Path, str]:
     """The folder of a hub model in the cache, and its commit; downloads what is missing.
 
+    `revision` is a commit, which is taken from the cache where it is whole there; None takes what `main` is now.
     `check` gets the folder when only its configuration is there, and may refuse it before the weights are fetched.
     HF_ENDPOINT, HF_HOME, HF_TOKEN and HF_HUB_OFFLINE mean what they mean everywhere. Raises BaseModelError for every
     way in which that can fail, ResourceError where the disk is full.
     """
-    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub import snapshot_download
 
-    endpoint = os.environ.get("HF_ENDPOINT") or constants.ENDPOINT
-    options: dict[str, Any] = {"endpoint": endpoint, "tqdm_class": _progress_bar(listener)}
-    try:
-        check(Path(snapshot_download(repo, allow_patterns=["*config.json"], ignore_patterns=["*/*"], **options)))
+    endpoint = _endpoint()
+    options: dict[str, Any] = {"endpoint": endpoint, "tqdm_class": _progress_bar(listener), "revision": revision}
+    with _telling(repo, endpoint, revision):
+        check(Path(snapshot_download(repo, **_CONFIGURATION, **options)))
         folder = Path(snapshot_download(repo, allow_patterns=WANTED, ignore_patterns=UNWANTED, **options))
-    except UserError:
-        raise
-    except Exception as error:
-        raise _told(error, repo, endpoint) from error
     return folder, folder.name
 
 
-def _told(error: Exception, repo: str, endpoint: str) -> UserError:
+def look_at(repo: str, check: Callable[[Path], object], revision: str | None = None) -> None:
+    """Let `check` judge a hub model by its configuration, and keep nothing of it; raises as `download`."""
+    from huggingface_hub import errors, snapshot_download
+
+    endpoint = _endpoint()
+    options: dict[str, Any] = {"endpoint": endpoint, "revision": revision, **_CONFIGURATION}
+    with _telling(repo, endpoint, revision), TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        try:
+            found = snapshot_download(repo, local_files_only=True, **options)
+        except (errors.LocalEntryNotFoundError, errors.IncompleteSnapshotError):
+            found = snapshot_download(repo, local_dir=folder, tqdm_class=_progress_bar(ignore), **options)
+        check(Path(found))
+
+
+def _endpoint() -> str:
+    from huggingface_hub import constants
+
+    return os.environ.get("HF_ENDPOINT") or constants.ENDPOINT
+
+
+@contextmanager
+def _telling(repo: str, endpoint: str, revision: str | None) -> Iterator[None]:
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        raise _told(error, repo, endpoint, revision) from error
+
+
+def _told(error: Exception, repo: str, endpoint: str, revision: str | None) -> UserError:
     """What a failed download was, in the user's terms."""
     from huggingface_hub import constants, errors
 
@@ -52,6 +84,8 @@ def _told(error: Exception, repo: str, endpoint: str) -> UserError:
     response = getattr(cause, "response", None)
     status = getattr(response, "status_code", 0)
     values = {"repo": repo, "endpoint": endpoint}
+    if isinstance(cause, errors.RevisionNotFoundError) and revision:
+        return BaseModelError("error.base.gone", source=repo, was=revision[:12])
     if isinstance(cause, errors.GatedRepoError):
         return BaseModelError("error.base_model.gated", **values)
     if isinstance(cause, (errors.RepositoryNotFoundError, errors.HFValidationError)) or status == 404:
@@ -70,7 +104,8 @@ def _told(error: Exception, repo: str, endpoint: str) -> UserError:
 
 def _not_reached(cause: BaseException | None, repo: str, endpoint: str) -> UserError:
     """What it was that came between us and the hub."""
-    reason, values = _reason(cause), {"repo": repo, "endpoint": endpoint}
+    values = {"endpoint": endpoint, "repo": repo}
+    reason = _reason(cause)
     # httpx makes its connections ready when it is first used, for every proxy that is named anywhere
     found = proxies.unusable(proxies.all_proxies(), proxies.HTTPX, endpoint)
     if found and isinstance(cause, (ImportError, ValueError)):
@@ -89,7 +124,10 @@ def _not_reached(cause: BaseException | None, repo: str, endpoint: str) -> UserE
 
 
 def download_from_modelscope(repo: str) -> Path:
-    """The folder of a ModelScope model, through the optional `modelscope` package."""
+    """The folder of a ModelScope model, through the optional `modelscope` package.
+
+    Raises BaseModelError where that isn't installed, or fails for whatever reason.
+    """
     try:
         from modelscope import snapshot_download  # type: ignore[import-not-found, unused-ignore]
     except ModuleNotFoundError as error:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import sys
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -10,13 +12,17 @@ from typing import Any
 from file_formats.gguf import read_head
 from lora_trainer.chat_format import ChatFormat, find_chat_format
 from lora_trainer.errors import BaseModelError
+from lora_trainer.models.folder import foreign_code
 from lora_trainer.models.gguf_reader import quicken_reader
 from lora_trainer.models.quantization import keep_gradients, quantization
 from lora_trainer.models.source import BaseModel
 
 
 def load_config(base: BaseModel) -> Any:
-    """transformers' configuration of the base model; the caller's own to change."""
+    """transformers' configuration of the base model; the caller's own to change.
+
+    Raises BaseModelError where it is none.
+    """
     return copy.deepcopy(_config(base))
 
 
@@ -25,10 +31,15 @@ def _config(base: BaseModel) -> Any:
     from transformers import AutoConfig, LlamaConfig
 
     silence_libraries()
+    folder, options = _where(base)
+    try:
+        config = AutoConfig.from_pretrained(folder, **options)
+    except Exception as error:  # every family checks its own values in its own way
+        raise _broken_config(base, error) from error
     if base.kind == "folder":
-        return AutoConfig.from_pretrained(base.path, local_files_only=True, trust_remote_code=False)
-    quicken_reader()
-    config = AutoConfig.from_pretrained(base.path.parent, gguf_file=base.path.name, local_files_only=True)
+        # a name of a kernel there would have code fetched from the hub
+        config._attn_implementation = config._experts_implementation = None
+        return config
     if config.model_type == "mistral" and base.architecture == "llama":
         # told apart by its name there, whose tensors it then doesn't find; to llama.cpp it is a Llama
         config = LlamaConfig(**{**config.to_dict(), "model_type": "llama", "architectures": ["LlamaForCausalLM"]})
@@ -47,26 +58,78 @@ def _config(base: BaseModel) -> Any:
     return config
 
 
+def _where(base: BaseModel) -> tuple[Path, dict[str, Any]]:
+    """What transformers' loaders are to read, and nothing else."""
+    options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    if base.kind == "folder":
+        return base.path, options
+    quicken_reader()
+    return base.path.parent, options | {"gguf_file": base.path.name}
+
+
+def _broken_config(base: BaseModel, error: Exception) -> BaseModelError:
+    path = base.path / "config.json" if base.kind == "folder" else base.path
+    return BaseModelError("error.base_model.broken_config", path=str(path), reason=shortened(error))
+
+
+def shortened(error: Exception) -> str:
+    """What a library's error says, as one line that fits a message."""
+    said = " ".join(str(error).split())[:300]
+    # a missing key says only itself
+    return f"{type(error).__name__}: {said}" if isinstance(error, LookupError) or not said else said
+
+
+def empty_model(base: BaseModel) -> Any:
+    """The base model without its weights; raises BaseModelError where its configuration describes none."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    config = load_config(base)
+    try:
+        with torch.device("meta"):
+            return AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    except Exception as error:  # any value may be one that no layer can be made of
+        raise _broken_config(base, error) from error
+
+
+def check_weights(base: BaseModel) -> None:
+    """Raise BaseModelError where the configuration describes a model of more weights than its files hold."""
+    needed = sum(weight.numel() for weight in empty_model(base).parameters())
+    if needed > base.parameters:
+        values = {"path": str(base.path), "needed": needed, "found": base.parameters}
+        raise BaseModelError("error.base_model.too_few_weights", **values)
+
+
 def load_tokenizer(base: BaseModel) -> Any:
     """The base model's tokenizer, cutting text as llama.cpp will when the model is served.
 
     llama.cpp doesn't normalise text before it cuts it, so the NFC step that Qwen's tokenizer has is left out.
+    Raises BaseModelError where it can't be opened, or a GGUF's can't be built exactly.
     """
     silence_libraries()
-    if base.kind == "gguf":
-        from lora_trainer.models.gguf_tokenizer import build_tokenizer
-
-        return build_tokenizer(read_head(base.path))
     from tokenizers import normalizers
     from transformers import AutoTokenizer
 
+    from lora_trainer.models.gguf_tokenizer import build_tokenizer
+
     try:
+        if base.kind == "gguf":
+            return build_tokenizer(read_head(base.path))
         tokenizer = AutoTokenizer.from_pretrained(base.path, local_files_only=True, trust_remote_code=False)
-    except (ValueError, OSError, ImportError, KeyError) as error:
-        reason = str(error).strip().partition("\n")[0][:300] or type(error).__name__
-        key = "error.base_model.tokenizer_package" if isinstance(error, ImportError) else "error.base_model.tokenizer"
-        raise BaseModelError(key, path=str(base.path), reason=reason) from error
-    if isinstance(tokenizer.backend_tokenizer.normalizer, normalizers.NFC):
+        normalizer = tokenizer.backend_tokenizer.normalizer
+        # a matter of the plan, not of the tokenizer; what stands there may be anything
+        tokenizer.model_max_length = sys.maxsize
+        tokenizer("a")
+    except BaseModelError:
+        raise
+    except Exception as error:  # every family reads its own files in its own way
+        values = {"path": str(base.path), "reason": shortened(error)}
+        if code := foreign_code(base.path, "tokenizer_config.json"):
+            raise BaseModelError("error.base_model.foreign_tokenizer", code=", ".join(code), **values) from error
+        if isinstance(error, ImportError):
+            raise BaseModelError("error.base_model.tokenizer_package", **values) from error
+        raise BaseModelError("error.base_model.tokenizer", **values) from error
+    if isinstance(normalizer, normalizers.NFC):
         tokenizer.backend_tokenizer.normalizer = None
     return tokenizer
 
@@ -75,14 +138,20 @@ def load_model(base: BaseModel, device: str, dtype: str, *, four_bits: bool = Fa
     """The base model's weights on `device` ("cpu", "cuda:0", …) as `dtype` ("float32", "bfloat16", …).
 
     `four_bits`: those of the linear layers but the output layer as NF4, computing in `dtype`; not of a GGUF.
+    Raises BaseModelError where some are missing or of another shape, RuntimeError where memory runs out.
     """
     import torch
     from transformers import AutoModelForCausalLM, GgufConfig, modeling_gguf_pytorch_utils
 
     silence_libraries()
-    options: dict[str, Any] = {"dtype": getattr(torch, dtype), "local_files_only": True, "config": load_config(base)}
+    folder, options = _where(base)
+    options |= {"dtype": getattr(torch, dtype), "config": load_config(base)}
+    # an adapter that lies beside the weights is none of the base model's
+    options["adapter_kwargs"] = {"subfolder": "none"}
+    # told below, by name: left to itself it would only warn, and put random numbers where weights are missing
+    options |= {"ignore_mismatched_sizes": True, "output_loading_info": True}
     if base.kind == "gguf":
-        options |= {"gguf_file": base.path.name, "quantization_config": GgufConfig(dequantize=True)}
+        options["quantization_config"] = GgufConfig(dequantize=True)
         # this bar of theirs has no switch
         modeling_gguf_pytorch_utils.tqdm = lambda tensors, **_: tensors
     if four_bits:
@@ -90,8 +159,11 @@ def load_model(base: BaseModel, device: str, dtype: str, *, four_bits: bool = Fa
     elif device.startswith("cuda") and base.kind == "folder":
         # straight from the files: main memory needn't hold the model
         options["device_map"] = {"": device}
-    folder = base.path if base.kind == "folder" else base.path.parent
-    model = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=False, **options)
+    model, told = AutoModelForCausalLM.from_pretrained(folder, **options)
+    mismatched = [name for name, *_ in told["mismatched_keys"]]
+    if wrong := sorted({*told["missing_keys"], *mismatched}):
+        values = {"path": str(base.path), "count": len(wrong), "names": ", ".join(wrong[:3])}
+        raise BaseModelError("error.base_model.weights_missing", **values)
     if base.kind == "gguf":
         _apply_rope_factors(model, base.path)
     if four_bits:
@@ -139,19 +211,48 @@ def chat_format_of(base: BaseModel, tokenizer: Any) -> ChatFormat:
     )
 
 
+def check_vocabulary(base: BaseModel, tokenizer: Any, chat_format: ChatFormat) -> None:
+    """Raise BaseModelError where there are tokens without a row of the embedding that the model would need.
+
+    Where llama.cpp's converter reads a tokenizer.model it passes over (for nearly all families) what was added behind
+    it; so those tokens alone matter there that conversations are written with.
+    """
+    rows = embedding_rows(base)
+    without = sorted(token for token, index in tokenizer.get_vocab().items() if index >= rows)
+    if (base.path / "tokenizer.model").is_file():
+        written = "".join(value for value in chat_format.to_json().values() if isinstance(value, str))
+        without = [token for token in without if token in written]
+    if without:
+        values = {"source": base.source, "tokens": len(tokenizer), "rows": rows, "without": " ".join(without[:5])}
+        raise BaseModelError("error.base_model.too_many_tokens", **values)
+
+
+def embedding_rows(base: BaseModel) -> int:
+    """How many tokens the base model has weights for."""
+    if base.kind == "folder":
+        return int(load_config(base).get_text_config().vocab_size)
+    name = "token_embd.weight"
+    shape = next((tensor.shape for tensor in read_head(base.path).tensors if tensor.name == name), ())
+    if len(shape) != 2:
+        raise BaseModelError("error.base_model.weights_missing", path=str(base.path), count=1, names=name)
+    return shape[0]
+
+
 def silence_libraries() -> None:
     """Let transformers, datasets and the hub draw and print nothing: whoever listens to the events does."""
     import logging
     import warnings
 
-    import datasets
     import huggingface_hub.utils
     import transformers
 
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    datasets.disable_progress_bars()
     huggingface_hub.utils.disable_progress_bars()
+    with suppress(ImportError):  # what has its rows from elsewhere (bench.gpu) runs without it
+        import datasets
+
+        datasets.disable_progress_bars()
     # PEFT imports it wherever it is installed
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)

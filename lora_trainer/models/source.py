@@ -13,7 +13,7 @@ from file_formats.errors import BrokenFile
 from file_formats.gguf import read_head
 from lora_trainer.errors import BaseModelError
 from lora_trainer.events import Listener, ignore
-from lora_trainer.models.folder import check_config, check_folder
+from lora_trainer.models.folder import check_config, check_folder, check_layers
 
 _HUB_ID = re.compile(r"[\w.-]{1,96}(/[\w.-]{1,96})?", re.ASCII)
 
@@ -23,7 +23,7 @@ class BaseModel:
     """A base model on this machine, checked as far as that goes without loading its weights."""
 
     source: str
-    """As the user wrote it."""
+    """As the user wrote it; a path is absolute, so that it means the same from everywhere."""
     kind: Literal["folder", "gguf"]
     path: Path
     """Folder with config.json and safetensors, or the GGUF file."""
@@ -41,31 +41,67 @@ def resolve_base_model(
     """Find (or download) and check a base model.
 
     `source`: a hub id, `modelscope:ID`, a folder, a GGUF file or `ollama:NAME` (whose file `ollama_blob` finds).
-    Raises BaseModelError with the next step to take for every way in which that fails.
+    Raises BaseModelError with the next step to take for every way in which that fails, ResourceError where the disk is
+    full.
     """
     from lora_trainer.models import hub
 
     if source.startswith("ollama:") and ollama_blob:
-        return _gguf(source, ollama_blob(source.removeprefix("ollama:")))
+        return model_in_file(source, ollama_blob(source.removeprefix("ollama:")))
     if source.startswith("modelscope:"):
-        return _folder(source, hub.download_from_modelscope(source.removeprefix("modelscope:")), None)
+        return model_in_folder(source, hub.download_from_modelscope(source.removeprefix("modelscope:")), None)
     path = Path(source).expanduser()
     if path.is_dir():
-        return _folder(source, path, None)
+        return model_in_folder(absolute_source(source), path, None)
     if path.is_file():
-        return _gguf(source, path)
+        return model_in_file(absolute_source(source), path)
+    check_hub_id(source)
+    folder, commit = hub.download(source, check_config, listener)
+    return model_in_folder(source, folder, commit)
+
+
+def look_for_base_model(
+    source: str, *, revision: str | None = None, ollama_blob: Callable[[str], Path] | None = None
+) -> None:
+    """Raise as `resolve_base_model` where there is no such base model, and download none.
+
+    A hub model, at commit `revision` where that is given, is judged by its configuration; of ModelScope's models
+    nothing is known before they are downloaded.
+    """
+    from lora_trainer.models import hub
+
+    if source.startswith("modelscope:"):
+        return
+    if source.startswith("ollama:") or Path(source).expanduser().exists():
+        resolve_base_model(source, ollama_blob=ollama_blob)
+    else:
+        check_hub_id(source)
+        hub.look_at(source, check_config, revision)
+
+
+def absolute_source(source: str) -> str:
+    """A base model's source as it means the same from everywhere: a path absolute, all else as it is."""
+    path = Path(source).expanduser()
+    return str(path.absolute()) if path.exists() else source
+
+
+def check_hub_id(source: str) -> None:
+    """Raise BaseModelError for a path that isn't there, which is never looked up on the hub."""
     if not _HUB_ID.fullmatch(source) or source.lower().endswith(".gguf") or source.startswith("."):
         raise BaseModelError("error.base_model.no_such_path", source=source)
-    folder, commit = hub.download(source, check_config, listener)
-    return _folder(source, folder, commit)
+    first, _, rest = source.partition("/")
+    if rest and Path(first).is_dir():
+        raise BaseModelError("error.base_model.not_in_folder", source=source, folder=str(Path(first).absolute()))
 
 
-def _folder(source: str, folder: Path, commit: str | None) -> BaseModel:
+def model_in_folder(source: str, folder: Path, commit: str | None) -> BaseModel:
+    """The model in a folder, which is the hub's at `commit` where that is given; raises BaseModelError."""
     found = check_folder(folder)
     return BaseModel(source, "folder", folder, commit or found.digest, found.architecture, found.parameters)
 
 
-def _gguf(source: str, path: Path) -> BaseModel:
+def model_in_file(source: str, path: Path) -> BaseModel:
+    """The model in a GGUF file; raises BaseModelError."""
     try:
         head = read_head(path)
     except (BrokenFile, OSError) as error:
@@ -75,6 +111,7 @@ def _gguf(source: str, path: Path) -> BaseModel:
         raise BaseModelError("error.base_model.gguf_split", path=str(path))
     if not _reads_gguf(head.architecture):
         raise BaseModelError("error.base_model.gguf_architecture", architecture=head.architecture)
+    check_layers(path, head.get(f"{head.architecture}.block_count"), len(head.tensors))
     scaling = head.get(f"{head.architecture}.rope.scaling.type", "none")
     if scaling != "none" or any(tensor.name.startswith("rope_factors_") for tensor in head.tensors):
         raise BaseModelError("error.base_model.gguf_rope", path=str(path), scaling=scaling)

@@ -13,15 +13,23 @@ from lora_trainer.models.load import load_config, silence_libraries
 from lora_trainer.models.source import BaseModel, resolve_base_model
 
 HIDDEN, HEAD, HEADS, MLP = 64, 32, 2, 128
+_LOUD = 100
+"""How much larger than other weights the embedding is: whatever the layers add to it, it outweighs."""
 _TOKENIZER_FILES = ("tokenizer*", "vocab*", "merges.txt", "*.jinja", "special_tokens_map.json", "added_tokens.json",
                     "generation_config.json", "*.tiktoken")  # fmt: skip
 
 
 def make_tiny_model(base: BaseModel, folder: Path) -> BaseModel | None:
-    """Write one (some 20 MB, most of it the embedding) into `folder`; None where this architecture has none."""
+    """Write one (some 20 MB, most of it the embedding) into `folder`; None where this architecture has none.
+
+    Raises what `load_config` raises, and where the disk is full what `errors.as_full_disk` knows.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     if base.kind == "gguf":
-        return _tiny_gguf(base, folder / "tiny.gguf")
+        try:
+            return _tiny_gguf(base, folder / "tiny.gguf")
+        except (BaseModelError, ValueError, LookupError, TypeError):  # what was cut doesn't fit together
+            return None
     silence_libraries()
     import torch
     from transformers import AutoModelForCausalLM
@@ -31,10 +39,10 @@ def make_tiny_model(base: BaseModel, folder: Path) -> BaseModel | None:
         _shrink(config)
         torch.manual_seed(0)
         model = AutoModelForCausalLM.from_config(config, dtype=torch.float16, trust_remote_code=False)
+        _repeat_last_token(model)
         model(torch.tensor([[0, 1, 2]]))
     except Exception:  # any architecture may have constraints of its own; the caller says that there is no rehearsal
         return None
-    # a random model's largest logits are its own input token: it would repeat itself; that is good enough to rehearse
     model.save_pretrained(folder)
     for pattern in _TOKENIZER_FILES:
         for file in base.path.glob(pattern):
@@ -43,6 +51,19 @@ def make_tiny_model(base: BaseModel, folder: Path) -> BaseModel | None:
         return replace(resolve_base_model(str(folder)), source=base.source)
     except BaseModelError:
         return None
+
+
+def _repeat_last_token(model: Any) -> None:
+    """Make the prompt's last token the likeliest next one: it is text, and not half a character, at which servers break
+    an answer off. The output layer is the embedding.
+    """
+    import torch
+
+    given, wanted = model.get_input_embeddings().weight, model.get_output_embeddings().weight
+    with torch.no_grad():
+        given *= _LOUD
+        if wanted.shape == given.shape:
+            wanted.copy_(given)
 
 
 def _shrink(config: Any) -> None:
@@ -146,7 +167,10 @@ def _tiny_gguf(base: BaseModel, out: Path) -> BaseModel | None:
             continue
         shape = [int(n) for n in reversed(tensor.shape)]
         new = [n if n >= vocabulary else sizes.get(n, n) for n in shape]
-        if len(new) > 1:
+        if parts[0] in ("token_embd", "output"):
+            # as in _repeat_last_token
+            weights = numpy.random.default_rng(1).normal(0, 0.02 * _LOUD, new).astype(numpy.float16)
+        elif len(new) > 1:
             weights = random.normal(0, 0.02, new).astype(numpy.float16)
         else:
             weights = numpy.ones(new, numpy.float32) if parts[-1] == "weight" else numpy.zeros(new, numpy.float32)

@@ -41,7 +41,10 @@ def use_converter(folder: Path) -> None:
 
 
 def convertible_architectures(folder: Path) -> set[str]:
-    """Names of the text models (`Qwen2ForCausalLM`) in the converter's registry, read without importing it."""
+    """Names of the text models (`Qwen2ForCausalLM`) in the converter's registry, read without importing it.
+
+    Raises ConversionError where it has no such registry.
+    """
     tree = ast.parse((folder / "conversion" / "__init__.py").read_text(encoding="utf-8"))
     for node in tree.body:
         target: Any = node.target if isinstance(node, ast.AnnAssign) else getattr(node, "targets", [None])[0]
@@ -51,7 +54,9 @@ def convertible_architectures(folder: Path) -> set[str]:
 
 
 def architecture_of(folder: Path) -> str | None:
-    """The first name under `architectures` in a model folder's config.json."""
+    """The first name under `architectures` in a model folder's config.json; raises ConversionError where that can't be
+    read.
+    """
     try:
         names = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("architectures")
     except (OSError, ValueError) as error:

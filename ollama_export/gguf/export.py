@@ -65,7 +65,10 @@ def export_gguf(
 
 
 def supported_architecture(base_path: Path, kind: Literal["folder", "gguf"], llama_cpp: Path | None = None) -> bool:
-    """Whether `export_gguf` knows the base model's architecture; reads a few KB and imports nothing heavy."""
+    """Whether `export_gguf` knows the base model's architecture; reads a few KB and imports nothing heavy.
+
+    Raises ConversionError for a broken GGUF or config.json, and where there is no converter.
+    """
     if kind == "gguf":
         return gguf_head(base_path).get("general.architecture") in gguf_from_gguf.ARCHITECTURES
     return architecture_of(base_path) in convertible_architectures(converter_folder(llama_cpp))

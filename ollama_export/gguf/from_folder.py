@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from file_formats.file_types import BF16, F16, F32, FILE_TYPES, Q8_0
 from file_formats.gguf import TensorInfo, encode
 from file_formats.pre_tokenizers import PRE_TOKENIZERS, neutral_name
+from file_formats.safetensors import weight_files
 from lora_trainer.errors import ConversionError
 from ollama_export.gguf.lora_delta import LoraDelta, to_float32
 from ollama_export.gguf.rounding import encoded_pieces
@@ -29,7 +30,7 @@ FLOATS = ("F32", "F16", "BF16")
 
 
 class FileRows:
-    """A weight in a safetensors file, its delta added."""
+    """A weight in a safetensors file, its delta added; raises ConversionError where that has another shape."""
 
     def __init__(self, local: Any, delta: LoraDelta | None) -> None:
         self._local = local
@@ -93,6 +94,9 @@ def plan_folder(
     except NotImplementedError as error:
         raise ConversionError("error.export.architecture", architecture=architecture) from error
     kind = gguf.LlamaFileType(FILE_TYPES[file_type].number)
+    # left to itself it takes whatever is called model*.safetensors, and pickles where nothing is
+    names = weight_files(folder)
+    ModelBase.get_model_part_names = lambda *_: names
     converter = model_class(folder, kind, folder / "model.gguf", model_name=name)
     own_tensors, own_pre_tokenizer = converter.get_tensors, converter.get_vocab_base_pre
     by_weight = _match(deltas, list(converter.model_tensors))

@@ -54,7 +54,8 @@ def plan_gguf(
 ) -> tuple[dict[str, bytes], list[tuple[TensorInfo, Pieces]], int]:
     """Metadata, tensors and general.file_type of the new GGUF, no weight read yet.
 
-    Raises ConversionError for an architecture whose weights can't be matched with an adapter's.
+    Raises ConversionError for a broken file, for an architecture whose weights can't be matched with an adapter's, and
+    for a delta without a weight of its shape.
     """
     head = gguf_head(path)
     by_tensor = _by_tensor(head, deltas) if deltas else {}
@@ -83,7 +84,8 @@ def _by_tensor(head: GgufHead, deltas: dict[str, LoraDelta]) -> dict[str, LoraDe
 
     architecture = str(head.get("general.architecture"))
     if architecture not in ARCHITECTURES:
-        raise ConversionError("error.export.architecture", architecture=architecture)
+        values = {"architecture": architecture, "source": head.get("general.name", "GGUF")}
+        raise ConversionError("error.base.not_mergeable", known=", ".join(ARCHITECTURES), **values)
     key = {name: key for key, name in gguf.MODEL_ARCH_NAMES.items()}[architecture]
     names = gguf.get_tensor_name_map(key, head.get(f"{architecture}.block_count"))
     found = {}
@@ -107,7 +109,7 @@ def _by_tensor(head: GgufHead, deltas: dict[str, LoraDelta]) -> dict[str, LoraDe
 
 
 def copied(path: Path, tensor: TensorInfo) -> Iterator[bytes]:
-    """The data of `tensor` as they stand in the GGUF at `path`."""
+    """The data of `tensor` as they stand in the GGUF at `path`; raises ConversionError where that ends before."""
     with path.open("rb", buffering=0) as file:
         file.seek(tensor.offset)
         left = tensor.size

@@ -21,6 +21,7 @@ from ollama_export.gguf.rounding import encoded_pieces
 from ollama_export.gguf.stream import GgufFile, GgufStream, Progress, unheard
 
 FALLBACK = {Q3_K: Q4_0, Q4_K: Q5_0, Q5_K: Q5_1, Q6_K: Q8_0}
+"""For rows that are no whole number of 256 weights (tensor_type_fallback)."""
 KEPT = ("altup", "laurel", "per_layer_model_proj")
 """Matrices that llama.cpp never quantises, in 16 bits in its converter's files; others of that kind are in float32."""
 

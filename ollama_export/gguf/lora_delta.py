@@ -98,7 +98,7 @@ def require_merged(deltas: dict[str, LoraDelta]) -> None:
 
 
 def read_safetensors(path: Path) -> dict[str, np.ndarray]:
-    """All tensors of a small safetensors file in float32; raises BrokenFile, KeyError for a type it doesn't know."""
+    """All tensors of a small safetensors file in float32; raises OSError, BrokenFile, KeyError for an unknown type."""
     import numpy as np
 
     data = np.frombuffer(path.read_bytes(), np.uint8)
@@ -109,7 +109,7 @@ def read_safetensors(path: Path) -> dict[str, np.ndarray]:
 
 
 def to_float32(raw: np.ndarray, dtype: str) -> np.ndarray:
-    """Bytes of a safetensors tensor (dtype F32, F16 or BF16) as float32 numbers, exactly."""
+    """Bytes of a safetensors tensor (dtype F32, F16 or BF16; KeyError for others) as float32 numbers, exactly."""
     import numpy as np
 
     if dtype == "BF16":

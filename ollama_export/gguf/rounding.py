@@ -15,10 +15,8 @@ if TYPE_CHECKING:
 
 PIECE = 1 << 18
 """Weights that are converted at a time: few enough for the processor's cache."""
-
-
 F16_OVERFLOW = 65520.0
-"""The smallest number that rounds to infinity."""
+"""The smallest number that rounds to infinity: half a step above 65504, the largest of IEEE 754's binary16."""
 
 
 class Rows(Protocol):
@@ -30,7 +28,7 @@ class Rows(Protocol):
 
 
 def encoded_pieces(tensor: TensorInfo, weight: Rows) -> Iterator[np.ndarray]:
-    """The data of `tensor`, piece by piece."""
+    """The data of `tensor`, piece by piece; raises ConversionError as `round_rows` does."""
     step = max(1, PIECE // tensor.shape[-1])
     for start in range(0, tensor.rows, step):
         yield round_rows(weight.rows(start, min(start + step, tensor.rows)), tensor.type, tensor.name)

@@ -6,6 +6,7 @@ from file_formats.gguf import BOOL, STRING, UINT32, decode, encode
 from lora_trainer.errors import ConversionError
 
 QUANTIZATION_VERSION = 2
+"""GGML_QNT_VERSION of ggml.h."""
 
 
 def set_serving_metadata(

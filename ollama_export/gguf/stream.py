@@ -93,7 +93,10 @@ class GgufStream:
             self._part.unlink(missing_ok=True)
 
     def write(self, tensor: TensorInfo, pieces: Any) -> None:
-        """The data of the next tensor of the list, as buffers that nobody changes any more."""
+        """The data of the next tensor of the list, as buffers that nobody changes any more.
+
+        Raises ValueError for another tensor, or data of another size.
+        """
         if self._tensors[self._open_tensor] is not tensor:
             raise ValueError(f"{tensor.name} is not the next tensor")
         self._open_tensor += 1
@@ -107,7 +110,7 @@ class GgufStream:
         self._put(bytes(padded(size, self._alignment) - size))
 
     def finish(self, file_type: str) -> GgufFile:
-        """Wait for the disk and give the file its name."""
+        """Wait for the disk and give the file its name; raises ValueError where a tensor is missing."""
         if self._open_tensor != len(self._tensors):
             raise ValueError(f"{self._open_tensor} of {len(self._tensors)} tensors written")
         self._stop()

@@ -21,6 +21,7 @@ from file_formats.file_types import FILE_TYPES
 from file_formats.gguf import serving_order
 from lora_trainer import errors
 from ollama_export.gguf.converter import converter_folder, use_converter
+from ollama_export.gguf.foreign_code import refuse_foreign_code
 from ollama_export.gguf.from_folder import general_name, plan_folder
 from ollama_export.gguf.from_gguf import plan_gguf
 from ollama_export.gguf.lora_delta import read_adapter, require_merged
@@ -31,7 +32,10 @@ SECONDS_BETWEEN_LINES = 0.1
 
 
 def convert(arguments: dict[str, Any], report: Any) -> GgufFile:
-    """Base model + adapter -> GGUF, in one pass over the weights."""
+    """Base model + adapter -> GGUF, in one pass over the weights.
+
+    Raises ConversionError, ResourceError where the disk is full, and whatever the converter does.
+    """
     base, out, file_type = Path(arguments["base"]), Path(arguments["out"]), arguments["file_type"]
     # imports and vocabularies make many objects that stay: nothing is gained by looking for garbage among them
     gc.disable()
@@ -40,6 +44,7 @@ def convert(arguments: dict[str, Any], report: Any) -> GgufFile:
     if arguments["kind"] == "gguf":
         metadata, plan, kind = plan_gguf(base, deltas, file_type)
     else:
+        refuse_foreign_code(base)
         metadata, plan = plan_folder(base, deltas, file_type, general_name(base, out.stem))
         kind = FILE_TYPES[file_type].number
     serving = {name: arguments[name] for name in ("chat_template", "add_bos", "eos_token")}
@@ -64,6 +69,14 @@ def _converted(arguments: dict[str, Any], report: Any) -> GgufFile:
         if errors.as_memory_error(error):
             raise MemoryError from error
         raise
+
+
+def reason_of(error: Exception) -> str:
+    """What a foreign error says, and the line that raised it: many an assertion says nothing else."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    file = "/".join(Path(place.filename).parts[-2:])
+    said = str(error).strip() or place.line
+    return f"{type(error).__name__}: {said} ({file}, line {place.lineno})"
 
 
 def main() -> int:
@@ -98,8 +111,8 @@ def main() -> int:
         return 1
     except Exception as error:
         traceback.print_exc()
-        reason = f"{type(error).__name__}: {error}"
-        say(error={"class": "ConversionError", "key": "error.export.converter", "values": {"reason": reason}})
+        key = "error.export.file_missing" if isinstance(error, FileNotFoundError) else "error.export.converter"
+        say(error={"class": "ConversionError", "key": key, "values": {"reason": reason_of(error)}})
         return errors.ConversionError.exit_code
     say(progress=[made.size, made.size])
     say(result={"sha256": made.sha256, "size": made.size, "tensors": made.tensors})

@@ -37,8 +37,9 @@ class Completion:
 class Engine:
     """A loaded GGUF; a context manager, `close` gives the memory back.
 
-    Raises ConversionError when it doesn't load, and when loading takes longer than the file's size allows, or an answer
-    longer than `answer_seconds` and a sixtieth of that for each token.
+    Raises ConversionError when it doesn't load or takes longer than the file's size allows. So do its methods, when
+    llama.cpp refuses (a prompt longer than `context`, in tokens) or dies, or an answer takes longer than
+    `answer_seconds` and a sixtieth of that for each token.
     """
 
     def __init__(

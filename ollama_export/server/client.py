@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -39,7 +40,10 @@ class OllamaClient:
         return str(self._http.json("GET", "/api/version", timeout=(CONNECT_SECONDS, 10.0)).get("version", ""))
 
     def tags(self) -> list[dict[str, Any]]:
-        """All models, newest first: `name` with its tag, `digest` (hex, the manifest's), `size` in bytes, `details`."""
+        """All models, newest first: `name` with its tag, `digest` (hex, the manifest's), `size` in bytes, `details`.
+
+        Raises OllamaError where the server can't be reached; so do the calls below.
+        """
         return list(self._http.json("GET", "/api/tags").get("models") or [])
 
     def digest(self, name: str) -> str | None:
@@ -55,26 +59,46 @@ class OllamaClient:
         return self._http.json("POST", "/api/show", {"model": name})
 
     def stored_gguf(self, name: str) -> str | None:
-        """The sha256 (hex) under which Ollama keeps the model's weights; None where it doesn't say."""
+        """The sha256 (hex) under which Ollama keeps the model's weights; None where it doesn't say.
+
+        Raises Refused("error.ollama.model_missing").
+        """
         source = self._sources(name)[0]
         return source.rpartition("sha256-")[2] if "sha256-" in source else None
 
     def blob_path(self, name: str) -> Path:
-        """The GGUF file of a model on this machine; raises BaseModelError where it can't be read."""
-        if not self.is_local:
-            raise BaseModelError("error.base.ollama_remote", name=name, host=self.host)
+        """The GGUF file of a model on this machine.
+
+        Raises BaseModelError where it can't be read, Refused where there is no such model.
+        """
+        self._require_local(name)
         source, *others = self._sources(name)
         if any(line.startswith("ADAPTER ") for line in others):
             raise BaseModelError("error.base.ollama_adapter", name=name)
-        try:
-            with Path(source).open("rb") as file:
-                magic = file.read(4)
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise BaseModelError("error.base.ollama_unreadable", name=name, path=source, reason=reason) from error
-        if magic != b"GGUF":
-            raise BaseModelError("error.base.ollama_no_gguf", name=name, path=source)
-        return Path(source)
+        return _readable_gguf(name, Path(source))
+
+    def stored_file(self, digest: str, name: str) -> Path | None:
+        """The GGUF file of this sha256 (hex) in the store, whichever model holds it; None where the store has none.
+
+        The store's folder is known by its models, `name` first: all keep their files in one. Raises BaseModelError
+        where it can't be read.
+        """
+        self._require_local(name)
+        if not self.has_blob(digest):
+            return None
+        file = f"sha256-{digest.removeprefix('sha256:')}"
+        for other in (name, *(model["name"] for model in self.tags())):
+            try:
+                known = Path(self._sources(other)[0])
+            except Refused:
+                continue
+            if known.name.startswith("sha256-"):
+                return _readable_gguf(name, known.with_name(file))
+        return _readable_gguf(name, Path(file))
+
+    def _require_local(self, name: str) -> None:
+        if not self.is_local:
+            raise BaseModelError("error.base.ollama_remote", name=name, host=self.host)
 
     def _sources(self, name: str) -> list[str]:
         """What stands after FROM in the model's own Modelfile, then the lines up to its TEMPLATE."""
@@ -96,9 +120,10 @@ class OllamaClient:
         if self.has_blob(digest):
             return False
         try:
-            # The digest was not there a moment ago, so the server reads the whole body instead of resetting us.
+            # The digest was not there a moment ago, so the server reads the whole body instead of resetting us. What
+            # limits the connecting would limit the sending, too, and a server that writes to its disk pauses.
             body = Upload(path, progress or _nothing)
-            self._http.call("POST", f"/api/blobs/{_digest(digest)}", data=body, timeout=PATIENT)
+            self._http.call("POST", f"/api/blobs/{_digest(digest)}", data=body, timeout=(None, None))
         except Refused as refused:
             if "digest mismatch" in refused.values["message"]:
                 raise Refused("error.ollama.digest_mismatch", refused.status, path=path) from refused
@@ -120,19 +145,23 @@ class OllamaClient:
         template: str | None = None,
         system: str | None = None,
         parameters: Mapping[str, Any] | None = None,
+        license: Sequence[str] = (),
+        messages: Messages = (),
         quantize: str | None = None,
         status: Callable[[str, int, int], None] | None = None,
     ) -> None:
         """Create a model from uploaded `files` (name -> sha256, hex) or from another local model.
 
         `status` hears each step with bytes done and total (0, 0 where it has none). Raises Refused for an error in
-        any shape, OllamaError for a stream that ends without success.
+        any shape, ResourceError where the server's disk or memory is full, OllamaError for a stream that ends without
+        success.
         """
         if from_ is not None and not self.exists(from_):  # Ollama would pull it from the internet
             raise Refused("error.ollama.model_missing", 404, host=self.host, name=from_)
         blobs = {file: _digest(digest) for file, digest in (files or {}).items()}
         body: dict[str, Any] = {"model": name, "files": blobs, "from": from_, "template": template, "system": system}
-        body |= {"parameters": parameters, "quantize": quantize}
+        body |= {"parameters": parameters, "quantize": quantize, "license": list(license)}
+        body["messages"] = [dict(message) for message in messages]
         last = ""
         for line in self._http.lines("POST", "/api/create", {key: value for key, value in body.items() if value}):
             last = str(line.get("status", ""))
@@ -141,16 +170,51 @@ class OllamaClient:
         if last != "success":
             raise OllamaError("error.ollama.unfinished", host=self.host, last=last)
 
+    def create_from_file(
+        self,
+        name: str,
+        path: Path,
+        digest: str,
+        *,
+        progress: Callable[[int, int], None] | None = None,
+        **how: Any,
+    ) -> None:
+        """Upload a GGUF of sha256 `digest` (hex) and create a model of it; arguments and errors are those of both.
+
+        A layer, the file or a text, goes with the last model that has it. Where another process deletes that one in
+        between, the create finds nothing to open, or makes a model that isn't there: then again, twice at most.
+        """
+        for tries_left in (2, 1, 0):
+            self.upload(path, digest, progress)
+            try:
+                self.create(name, files={"model.gguf": digest}, **how)
+                self.show(name)
+            except Refused as refused:
+                if not tries_left or not _lacks_layer(refused):
+                    raise
+            else:
+                return
+
     def copy(self, source: str, destination: str) -> None:
-        """Give a model a second name; what had that name is overwritten."""
+        """Give a model a second name; what had that name is overwritten.
+
+        Raises Refused where there is no such model, ResourceError where the server's disk is full.
+        """
         self._http.call("POST", "/api/copy", {"source": source, "destination": destination})
 
     def delete(self, name: str, *, missing_ok: bool = False) -> bool:
-        """Remove a name, and the layers that no other name uses; False where there was none."""
+        """Remove a name, and the layers that no other name uses.
+
+        Where there is none: False if `missing_ok`, else raises Refused.
+        """
         return self._http.call("DELETE", "/api/delete", {"model": name}, missing_ok=missing_ok).status_code == 200
 
     def chat(self, name: str, messages: Messages, **options: Any) -> Answer:
-        """The model's answer; `options` are Ollama's (temperature, seed, num_predict, ...)."""
+        """The model's answer; `options` are Ollama's (temperature, seed, num_predict, ...).
+
+        Raises Refused where the model is missing or can't be loaded, ResourceError where it takes more memory than the
+        server has; so do `generate` and `rendered`.
+        """
         reply = self._chat(name, messages, options)
         return _answer(reply, str((reply.get("message") or {}).get("content", "")))
 
@@ -170,7 +234,10 @@ class OllamaClient:
         return self._http.json("POST", "/api/chat", body, timeout=PATIENT)
 
     def unload(self, name: str, seconds: float = 10.0) -> None:
-        """Take a model out of memory and wait for it: models of equal weights share a runner and its template mode."""
+        """Take a model out of memory and wait for it: models of equal weights share a runner and its template mode.
+
+        Raises Refused where there is no such model; one that is still there after `seconds` is left.
+        """
         self._http.json("POST", "/api/generate", {"model": name, "keep_alive": 0})
         end = time.monotonic() + seconds
         while any(same_name(model["name"], name) for model in self._http.json("GET", "/api/ps").get("models") or []):
@@ -179,9 +246,27 @@ class OllamaClient:
             time.sleep(0.1)
 
 
+def _readable_gguf(name: str, path: Path) -> Path:
+    try:
+        with path.open("rb") as file:
+            magic = file.read(4)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise BaseModelError("error.base.ollama_unreadable", name=name, path=str(path), reason=reason) from error
+    if magic != b"GGUF":
+        raise BaseModelError("error.base.ollama_no_gguf", name=name, path=str(path))
+    return path
+
+
 def _digest(sha256: str) -> str:
     """As the API writes it, whether or not the caller did."""
     return "sha256:" + sha256.removeprefix("sha256:")
+
+
+def _lacks_layer(refused: Refused) -> bool:
+    """Whether a layer's file was gone."""
+    opened = re.search(r"open .*sha256-[0-9a-f]{64}", refused.values["message"])
+    return opened is not None or refused.key == "error.ollama.model_missing"
 
 
 def _answer(reply: Mapping[str, Any], text: str) -> Answer:

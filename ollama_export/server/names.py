@@ -13,6 +13,8 @@ _NAMESPACE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,79}")
 _HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,349}")
 # Staging and backup tags are made of the tag, and Ollama's limit of 80 holds for them too.
 _LONGEST_TAG = 50
+_OURS = re.compile(r"(.*-)?(staging-([0-9]+|[0-9a-f]{8})|backup-[0-9]{8}-[0-9]+)", re.IGNORECASE)
+"""Tags that are made beside a name when it is published."""
 _WINDOWS_DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])([.@+]|$)")
 
 
@@ -61,13 +63,16 @@ def check_name(name: str) -> str:
     """The name in its canonical form (no `:latest`, no default host or namespace).
 
     Raises UsageError with `values["proposal"]`, a legal name, for one that Ollama refuses, for a tag that Ollama takes
-    for a routing suffix (it would send the model's requests elsewhere), and for a tag too long to hang ours on.
+    for a routing suffix (it would send the model's requests elsewhere), for a tag that is one of ours (it would be
+    cleaned away), and for one too long to hang ours on.
     """
     parsed = parse_name(name)
     if parsed is None:
         raise UsageError("error.name.illegal", name=name, proposal=propose_name(name))
     if _is_routing(parsed.tag):
         raise UsageError("error.name.reserved_tag", name=name, tag=parsed.tag, proposal=propose_name(name))
+    if _OURS.fullmatch(parsed.tag):
+        raise UsageError("error.name.our_tag", name=name, tag=parsed.tag, proposal=propose_name(parsed.model))
     if len(parsed.tag) > _LONGEST_TAG:
         raise UsageError("error.name.long_tag", name=name, limit=_LONGEST_TAG, proposal=propose_name(name))
     return str(parsed)
@@ -86,7 +91,8 @@ def propose_name(name: str) -> str:
 def folder_name(name: str) -> str:
     """The name of the folder that keeps this model's runs: one per model, on every file system.
 
-    Lower case, as Ollama doesn't tell names by case; `/` and `:` become `+` and `@`, which no name contains.
+    Lower case, as Ollama doesn't tell names by case; `/` and `:` become `+` and `@`, which no name contains. Raises
+    UsageError as `check_name` does.
     """
     folder = check_name(name).lower().replace("/", "+").replace(":", "@")
     # Windows drops a dot at the end and reserves its device names.

@@ -20,6 +20,8 @@ from typing import IO
 from lora_trainer.errors import OllamaError
 from ollama_export.server.client import OllamaClient
 
+SECONDS_TO_END = 10.0
+"""So long a server may take to end when it is asked to."""
 _UNIT_FOLDERS = ("etc/systemd/system", "usr/local/lib/systemd/system", "usr/lib/systemd/system", "lib/systemd/system")
 
 
@@ -65,7 +67,7 @@ def ensure_running(
                 raise _start_failed(way, reason)
             if time.monotonic() > end:
                 if way.lasting:
-                    process.terminate()
+                    _end(process)
                 raise OllamaError("error.ollama.start_silent", command=command, host=client.host, seconds=int(seconds))
             time.sleep(0.2)
     return version
@@ -115,6 +117,16 @@ def _version(client: OllamaClient) -> str | None:
         if error.key not in ("error.ollama.unreachable", "error.ollama.connection_lost", "error.ollama.no_answer"):
             raise
         return None
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a server of ours that doesn't answer: the next one shall find its port and its models free."""
+    process.terminate()
+    try:
+        process.wait(SECONDS_TO_END)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _log(way: Way) -> IO[bytes]:

@@ -62,13 +62,15 @@ class Transport:
         body: Any = None,
         *,
         data: Any = None,
-        timeout: tuple[float, float | None] = (CONNECT_SECONDS, READ_SECONDS),
+        timeout: tuple[float | None, float | None] = (CONNECT_SECONDS, READ_SECONDS),
         stream: bool = False,
         missing_ok: bool = False,
     ) -> requests.Response:
         """One request; its response has a status below 300, or 404 where that is `missing_ok`.
 
-        Raises OllamaError where nobody answers, ResourceError or Refused for an error that the server reports.
+        `timeout`: seconds for the connecting, and for the sending of each piece; seconds without a byte of the answer;
+        None for ever. Raises OllamaError where nobody answers or no URL can hold the host, ResourceError or Refused for
+        an error that the server reports.
         """
         values: dict[str, Any] = {"host": self.host, "call": f"{method} {path.partition('sha256')[0]}"}
         try:
@@ -82,7 +84,7 @@ class Transport:
             for part in getattr(cause, "args", ()):
                 if isinstance(part, OSError) and part.filename:
                     raise part from None  # the file that was to be sent
-            raise self._broken(error, cause, values) from error
+            raise self._broken(error, cause, values["call"]) from error
         except requests.exceptions.ChunkedEncodingError as error:
             raise OllamaError("error.ollama.connection_lost", reason=str(error), **values) from error
         except (requests.exceptions.RequestException, ValueError) as error:
@@ -95,24 +97,24 @@ class Transport:
         try:
             message = str(response.json()["error"])
         except (ValueError, KeyError, TypeError):
-            raise self._not_its_own(response, values) from None
+            raise self._not_its_own(response, values["call"]) from None
         raise self.refusal(values["call"], response.status_code, message, body)
 
-    def _broken(self, error: requests.exceptions.ConnectionError, cause: Any, values: dict[str, Any]) -> OllamaError:
+    def _broken(self, error: requests.exceptions.ConnectionError, cause: Any, call: str) -> OllamaError:
         """What a connection means that never came about, or broke."""
-        reason = str(cause)
+        values = {"host": self.host, "call": call, "reason": str(cause)}
         if isinstance(error, requests.exceptions.SSLError):
-            return OllamaError("error.ollama.tls", reason=reason, **values)
+            return OllamaError("error.ollama.tls", **values)
         known = (requests.exceptions.ConnectTimeout, requests.exceptions.ProxyError)
         if not isinstance(error, known) and not isinstance(cause, NewConnectionError):
-            return OllamaError("error.ollama.connection_lost", reason=reason, **values)
-        if self._session.trust_env and (found := proxies.in_between(self.host, reason)):
+            return OllamaError("error.ollama.connection_lost", **values)
+        if self._session.trust_env and (found := proxies.in_between(self.host, str(cause))):
             return OllamaError(found[0], **found[1])
-        if isinstance(cause, NameResolutionError):
-            return OllamaError("error.ollama.unknown_name", name=self._parsed.name, reason=reason, **values)
-        return OllamaError("error.ollama.unreachable", reason=reason, **values)
+        if isinstance(cause, NameResolutionError) and ":" not in self._parsed.name:
+            return OllamaError("error.ollama.unknown_name", name=self._parsed.name, **values)
+        return OllamaError("error.ollama.unreachable", **values)
 
-    def _not_its_own(self, response: requests.Response, values: dict[str, Any]) -> OllamaError | ResourceError:
+    def _not_its_own(self, response: requests.Response, call: str) -> OllamaError | ResourceError:
         """What an error status means that comes without Ollama's JSON: nearly always somebody else's."""
         status, text = response.status_code, response.text.strip()[:200]
         if status == 404 and response.request.method != "HEAD":
@@ -121,13 +123,17 @@ class Transport:
                 return OllamaError("error.ollama.host_path", given=self.given, path="/" + path[2], plain=plain)
             return OllamaError("error.ollama.not_ollama", host=self.host)
         if 300 <= status < 400 and "Location" in response.headers:
-            return OllamaError("error.ollama.redirected", location=response.headers["Location"], **values)
+            location = response.headers["Location"]
+            return OllamaError("error.ollama.redirected", location=location, host=self.host, call=call)
         if status < 400 or status == 405 or not text:
-            return self.refusal(values["call"], status, text)
-        return Refused("error.ollama.in_between", status, message=text, **values)
+            return self.refusal(call, status, text)
+        return Refused("error.ollama.in_between", status=status, message=text, host=self.host, call=call)
 
     def json(self, method: str, path: str, body: Any = None, **more: Any) -> dict[str, Any]:
-        """The JSON object that answers a request."""
+        """The JSON object that answers a request.
+
+        Raises as `call` does, also for an error in an answer that says 200, and OllamaError where it is no such object.
+        """
         response = self.call(method, path, body, **more)
         try:
             value = response.json()
@@ -142,7 +148,8 @@ class Transport:
     def lines(self, method: str, path: str, body: Any) -> Iterator[dict[str, Any]]:
         """The JSON objects of a streamed answer as they come, up to the end of the stream.
 
-        An error line raises as an error status would: Ollama has sent its 200 by then.
+        An error line raises as an error status would: Ollama has sent its 200 by then. Raises OllamaError where the
+        connection breaks, or a line is no JSON object.
         """
         response = self.call(method, path, body, timeout=PATIENT, stream=True)
         call = f"{method} {path}"

@@ -13,7 +13,8 @@ from pipeline.checks.proofs import choose_proofs
 from pipeline.checks.rehearsal import rehearse
 from pipeline.checks.resources import check_disk, check_four_bits, check_memory, parameter_count
 from pipeline.job import Dataset, Job, library_versions
-from pipeline.run.published import ollama_blob, tell_start
+from pipeline.run.base_model import base_model_of, chat_format_in
+from pipeline.run.published import tell_start
 
 if TYPE_CHECKING:
     from lora_trainer.data.encode import EncodedDialogues
@@ -26,9 +27,10 @@ def check(job: Job, listener: Listener) -> Prepared | None:
     """
     from lora_trainer.engine.hardware import unused_card
     from lora_trainer.engine.sharding import check_version
-    from lora_trainer.models.load import chat_format_of, load_tokenizer
-    from lora_trainer.models.source import resolve_base_model
+    from lora_trainer.models.folder import foreign_code
+    from lora_trainer.models.load import check_vocabulary, check_weights, load_tokenizer
     from ollama_export.gguf.export import supported_architecture
+    from ollama_export.gguf.from_gguf import ARCHITECTURES
 
     check_version()
     trained = job.run is not None and job.run.has_done("train")
@@ -40,13 +42,17 @@ def check(job: Job, listener: Listener) -> Prepared | None:
     if trained and job.run is not None and job.run.has_done("export"):
         return None
     with checking(listener, "base_model") as facts:
-        base = resolve_base_model(job.base_source, listener=listener, ollama_blob=ollama_blob(job.client))
+        base = base_model_of(job, listener)
+        check_weights(base)
         facts |= {"architecture": base.architecture, "size": parameter_count(base.parameters)}
-        if job.run is not None and job.run.record["base"]["revision"] != base.revision:
-            raise BaseModelError("error.base.changed", source=base.source)
+    if code := foreign_code(base.path):
+        listener(Note("note.base.foreign_code", {"source": base.source, "code": ", ".join(code)}))
     with checking(listener, "architecture"):
         if not supported_architecture(base.path, base.kind, job.request.llama_cpp):
-            raise BaseModelError("error.base.not_convertible", architecture=base.architecture, source=base.source)
+            values = {"architecture": base.architecture, "source": base.source}
+            if base.kind == "gguf":
+                raise BaseModelError("error.base.not_mergeable", known=", ".join(ARCHITECTURES), **values)
+            raise BaseModelError("error.base.not_convertible", **values)
     with checking(listener, "disk") as facts:
         facts |= check_disk(job, base)
     if trained:
@@ -62,7 +68,8 @@ def check(job: Job, listener: Listener) -> Prepared | None:
         facts |= check_memory(job, base)
     with checking(listener, "chat_format") as facts:
         tokenizer = load_tokenizer(base)
-        chat_format = chat_format_of(base, tokenizer)
+        chat_format = chat_format_in(job, base, tokenizer)
+        check_vocabulary(base, tokenizer, chat_format)
         facts["end"] = chat_format.end_of_turn
     with checking(listener, "encode") as facts:
         train_rows, val_rows = _encoded(job, data, chat_format, tokenizer, listener)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from lora_trainer.chat_format import ChatFormat, split_system
@@ -64,6 +64,20 @@ def _ids(text: str, chat_format: ChatFormat, tokenizer: Any) -> list[int]:
     return [*bos, *tokenizer(text, add_special_tokens=False).input_ids]
 
 
-def proofs_of(run: Run) -> tuple[Proof, ...]:
-    """The proofs in a run's record."""
-    return tuple(Proof(tuple(p["messages"]), p["prompt"], p["tokens"]) for p in run.record["proofs"])
+def proofs_of(run: Run, before: Sequence[Mapping[str, str]] = ()) -> tuple[Proof, ...]:
+    """The proofs in a run's record, each conversation behind the turns that stand before every one (MESSAGE)."""
+    proofs = tuple(Proof(tuple(p["messages"]), p["prompt"], p["tokens"]) for p in run.record["proofs"])
+    if not before:
+        return proofs
+    chat_format = ChatFormat.from_json(run.record["chat_format"])
+    system = run.record["system"]
+    return tuple(_behind(proof, before, chat_format, system) for proof in proofs)
+
+
+def _behind(proof: Proof, before: Sequence[Mapping[str, str]], chat_format: ChatFormat, system: str | None) -> Proof:
+    own, turns = split_system([dict(message) for message in proof.messages])
+    prompt = own or system
+    start = [{"role": "system", "content": prompt}] if prompt else []
+    rendered = chat_format.render([*start, *map(dict, before), *turns])
+    # what it is in tokens isn't known here; that of the conversation alone is proven by llama.cpp
+    return Proof(proof.messages, rendered, None)

@@ -2,16 +2,43 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import re
+import socket
 import tempfile
 import uuid
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from lora_trainer.errors import ConversionError
 from lora_trainer.events import Listener, Note
 from ollama_export.template import gguf_chat_template, ollama_template
 from pipeline.checks.checklist import Prepared, Skip, checking
 from pipeline.checks.proofs import check_tokens
 from pipeline.job import Job
+
+if TYPE_CHECKING:
+    from ollama_export.server.client import OllamaClient
+
+
+_MODEL = "train-to-ollama-rehearsal"
+
+
+def _mark(home: Path) -> str:
+    """What rehearsals of one home on one machine have in their names: whose process is gone is known there only."""
+    place = f"{socket.gethostname()} {home.absolute()}"
+    return hashlib.sha256(place.encode()).hexdigest()[:8]
+
+
+def sweep(client: OllamaClient, home: Path) -> None:
+    """Delete the rehearsals' models that killed processes of this home have left in Ollama."""
+    import psutil  # type: ignore[import-untyped, unused-ignore]
+
+    ours = re.compile(rf"{_MODEL}:{_mark(home)}-([0-9]+)-[0-9a-f]+")
+    for model in client.tags():
+        found = ours.fullmatch(model["name"])
+        if found and int(found[1]) != os.getpid() and not psutil.pid_exists(int(found[1])):
+            client.delete(model["name"], missing_ok=True)
 
 
 def rehearse(job: Job, prepared: Prepared, listener: Listener) -> None:
@@ -42,7 +69,7 @@ def rehearse(job: Job, prepared: Prepared, listener: Listener) -> None:
                 adapter,
                 Path(folder) / "tiny.gguf",
                 file_type="q8_0",
-                chat_template=None if job.request.keep_chat_template else gguf_chat_template(prepared.chat_format),
+                chat_template=None if job.serving.keep_chat_template else gguf_chat_template(prepared.chat_format),
                 add_bos=prepared.chat_format.tokenizer_adds_bos,
                 eos_token=prepared.chat_format.end_of_turn,
                 llama_cpp=job.request.llama_cpp,
@@ -63,14 +90,15 @@ def rehearse(job: Job, prepared: Prepared, listener: Listener) -> None:
 def _rehearse_in_ollama(job: Job, prepared: Prepared, gguf: Path, digest: str, listener: Listener) -> None:
     from ollama_export.proof import prove
 
-    client, strict = job.client, not job.request.keep_chat_template
+    client, strict = job.client, not job.serving.keep_chat_template
     assert client is not None
-    name = f"train-to-ollama-rehearsal:{uuid.uuid4().hex[:12]}"
+    sweep(client, job.history.home)
+    name = f"{_MODEL}:{_mark(job.history.home)}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
     try:
-        client.upload(gguf, digest)
-        client.create(
+        client.create_from_file(
             name,
-            files={gguf.name: digest},
+            gguf,
+            digest,
             template=ollama_template(prepared.chat_format),
             system=prepared.dataset.system,
             parameters={"stop": [prepared.chat_format.end_of_turn]},
@@ -80,7 +108,5 @@ def _rehearse_in_ollama(job: Job, prepared: Prepared, gguf: Path, digest: str, l
     finally:
         client.delete(name, missing_ok=True)
     for finding in findings:
-        if finding.fatal:
-            raise ConversionError(finding.key, **finding.values)
         if finding.key.startswith("note."):
             listener(Note(finding.key, finding.values))

@@ -22,7 +22,7 @@ SPARE_DISK = 256 << 20
 
 def check_disk(job: Job, base: BaseModel) -> dict[str, Any]:
     """Room for the GGUF, and for Ollama's copy of it where its store is on this machine; raises ResourceError."""
-    file_type = FILE_TYPES[job.quantize]
+    file_type = FILE_TYPES[job.serving.quantize]
     by_ollama = job.client is not None and file_type.by_ollama
     written = base.parameters * file_type.bytes_per_weight
     if not file_type.streamed:

@@ -15,6 +15,7 @@ from typing import Any
 
 from lora_trainer.engine.schedule import stable_steps
 from lora_trainer.engine.sharding import shards
+from lora_trainer.models.source import absolute_source
 from lora_trainer.plan import TrainPlan
 from pipeline.request import Request
 from pipeline.run.history import History, Run
@@ -64,9 +65,10 @@ def first_adapter(request: Request, strategy: str | None, plan: TrainPlan, previ
         return previous.number
     before = previous.plan
     base: str = previous.record["base"]["source"]
+    same = request.base_model is None or absolute_source(request.base_model) == absolute_source(base)
     fits = (plan.lora_rank, plan.lora_alpha) == (before.lora_rank, before.lora_alpha)
     inherited: int | None = previous.record["warm_start"]
-    return inherited if fits and request.base_model in (None, base) else None
+    return inherited if fits and same else None
 
 
 def find_beginning(history: History, run: Run, rows: int) -> Beginning | list[str] | None:

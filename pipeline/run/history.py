@@ -21,9 +21,20 @@ from typing import Any
 from file_formats.errors import BrokenFile
 from lora_trainer.errors import ResourceError, UsageError, as_disk_error
 from lora_trainer.plan import TrainPlan
+from pipeline.request import training_flags
 
-SCHEMA = 1
-MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+SCHEMA = 2
+
+
+def _know_publications(record: dict[str, Any]) -> dict[str, Any]:
+    """1 -> 2: a run knows every publication of its model, not the last one alone."""
+    published = record["stages"].get("publish")
+    known = record.get("ollama")
+    publications = [{**known, "finished": published["finished"], "order": 0}] if published and known else []
+    return {**record, "schema": 2, "publications": publications}
+
+
+MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _know_publications}
 """From schema n to n + 1; numbered and only ever added to."""
 _FIELDS = {"schema": int, "name": str, "number": int, "status": str, "stages": dict}
 """What a record has from the first moment on."""
@@ -32,6 +43,14 @@ _FIELDS = {"schema": int, "name": str, "number": int, "status": str, "stages": d
 def default_home() -> Path:
     """Where runs are kept: TRAIN_TO_OLLAMA_HOME, else `runs` beside the program."""
     return Path(os.environ.get("TRAIN_TO_OLLAMA_HOME") or Path(__file__).resolve().parents[2] / "runs")
+
+
+def version() -> str:
+    """The program's own version, from pyproject.toml beside it."""
+    import tomllib
+
+    file = Path(__file__).resolve().parents[2] / "pyproject.toml"
+    return str(tomllib.loads(file.read_text(encoding="utf-8"))["project"]["version"])
 
 
 def now() -> str:
@@ -62,9 +81,34 @@ class Run:
         return self.record["status"] == "done"
 
     @property
+    def publications(self) -> list[dict[str, Any]]:
+        """Every time that the run's model was put into Ollama, oldest first: `digest`, `gguf`, `backup`, `order`, …"""
+        return list(self.record["publications"])
+
+    @property
     def is_published(self) -> bool:
         """Did the run's model reach Ollama?"""
-        return "publish" in self.record["stages"]
+        return bool(self.record["publications"])
+
+    @property
+    def digests(self) -> set[str]:
+        """The manifests' digests (hex) under which the run's model stood or stands in Ollama."""
+        swapped = self.record.get("publishing", {}).get("swapped")
+        # killed between the swap and the last line of the record
+        own = {swapped["digest"]} if swapped else set()
+        return own | {publication["digest"] for publication in self.record["publications"]}
+
+    @property
+    def weights(self) -> set[str]:
+        """sha256 (hex) of the weights that it has or had there."""
+        own = self.record.get("gguf", {}).get("digest")
+        found = {publication.get("gguf") for publication in self.record["publications"]} | {own}
+        return {digest for digest in found if digest}
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The flags that trained it, of what its record has of the request."""
+        return training_flags(self.record["request"])
 
     def update(self, **values: Any) -> None:
         """Set fields of the record and write it."""
@@ -79,13 +123,6 @@ class Run:
         """Enter a stage into the journal, with what it brought, in one write."""
         stages = {**self.record["stages"], stage: {"finished": now(), "seconds": round(seconds, 2)}}
         self.update(stages=stages, **facts)
-
-    def forget(self, stage: str) -> None:
-        """Strike a stage from the journal, to do it again."""
-        stages = {name: facts for name, facts in self.record["stages"].items() if name != stage}
-        if stage == "publish":
-            self.record.pop("rolled_back", None)
-        self.update(stages=stages, publishing={} if stage == "publish" else self.record.get("publishing", {}))
 
 
 @dataclass(frozen=True)
@@ -129,6 +166,15 @@ class History:
         """The last run that was begun, whatever became of it."""
         return next(reversed(self.runs(name)), None)
 
+    def digests(self) -> frozenset[str]:
+        """The digests (hex) of all models in Ollama that a run record here holds, whatever their names."""
+        return frozenset(digest for name in self.names() for run in self.runs(name) for digest in run.digests)
+
+    def next_order(self, name: str) -> int:
+        """What the next publication under a name is counted as: publications are in order whatever the clock says."""
+        taken = [publication.get("order", 0) for run in self.runs(name) for publication in run.publications]
+        return max(taken, default=0) + 1
+
     def begin(self, name: str, **values: Any) -> Run:
         """A new run with its folder and first record."""
         folder = self._folder(name)
@@ -139,7 +185,15 @@ class History:
             run = Run(folder / str(number))
             run.folder.mkdir()
             run.update(
-                schema=SCHEMA, name=name, number=number, status="running", created=now(), stages={}, **values
+                schema=SCHEMA,
+                program=version(),
+                name=name,
+                number=number,
+                status="running",
+                created=now(),
+                stages={},
+                publications=[],
+                **values,
             )  # fmt: skip
         return run
 

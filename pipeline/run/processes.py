@@ -94,18 +94,29 @@ def _train_along(work: Work, stop: Callable[[], bool]) -> None:
 
     from lora_trainer.data.encode import encode
     from lora_trainer.models.load import load_tokenizer
-    from lora_trainer.models.source import resolve_base_model
     from lora_trainer.train import train
 
-    base = work.base if work.base.path.exists() else resolve_base_model(work.base.source)
-    if base.revision != work.base.revision:
-        raise BaseModelError("error.processes.base", source=base.source)
+    base = base_model_here(work.base)
     tokenizer = load_tokenizer(base)
     rows, val = (encode(d, work.chat_format, tokenizer, work.plan.max_length)[0] for d in (work.train, work.val))
     for dialogues in (work.train, work.val):
         dialogues.set_aside()
     with TemporaryDirectory(prefix="training-along-", ignore_cleanup_errors=True) as folder:
         train(base, tokenizer, rows, val, work.plan, Path(folder), stop=stop, resume=True)
+
+
+def base_model_here(base: BaseModel) -> BaseModel:
+    """The first machine's base model as this machine has it; raises BaseModelError where that is another one."""
+    from lora_trainer.models.recorded import resolve_recorded_base
+
+    stored = base.path if base.path.exists() else None
+    try:
+        record = {"source": base.source, "revision": base.revision}
+        return resolve_recorded_base(record, stored_file=lambda _, __: stored)
+    except BaseModelError as error:
+        if error.key in ("error.base.gone", "error.base.changed"):
+            raise BaseModelError("error.processes.base", source=base.source) from error
+        raise
 
 
 def _connect() -> None:

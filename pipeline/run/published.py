@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
+from contextlib import suppress
 
 from lora_trainer.errors import OllamaError, UsageError
 from lora_trainer.events import Listener, Note, Progress
+from ollama_export.backups import RolledBack, backups_of, rollback
 from ollama_export.proof import verify
-from ollama_export.publish import rollback
 from ollama_export.server.client import OllamaClient
+from ollama_export.server.names import parse_name
 from ollama_export.server.start import ensure_running
 from pipeline.checks.proofs import proofs_of
 from pipeline.run.history import History, Run, now
-from pipeline.run.standing import standing_run
+from pipeline.run.standing import last_published, look
+from pipeline.serving import serving_of
 
 
 def connect() -> OllamaClient:
@@ -26,53 +27,61 @@ def tell_start(command: str, listener: Listener) -> None:
     listener(Note("note.starting_ollama", {"command": command}))
 
 
-def ollama_blob(client: OllamaClient | None) -> Callable[[str], Path]:
-    """Where `ollama:NAME` finds the model's file; a run that registers nothing asks Ollama all the same."""
-    return lambda name: (client or OllamaClient()).blob_path(name)
+def wake(client: OllamaClient, listener: Listener) -> None:
+    """Start a stopped Ollama where that can be done; the preflight says so where it can't."""
+    with suppress(OllamaError):
+        ensure_running(client, starting=lambda command: tell_start(command, listener))
 
 
-def is_in_ollama(
-    client: OllamaClient, name: str, listener: Listener, *, start: bool, must_know: bool = False
-) -> bool | None:
-    """Whether Ollama has the model; a stopped Ollama is started for it where `start` allows.
-
-    None, which is told, where Ollama can't be asked: the preflight says why, after the data have been looked at. With
-    `must_know` that raises OllamaError.
-    """
+def digests_in_ollama() -> dict[str, str] | None:
+    """Canonical name -> manifest's digest of all models in Ollama; None where it doesn't answer."""
     try:
-        if start:
-            ensure_running(client, starting=lambda command: tell_start(command, listener))
-        return client.exists(name)
+        return {str(parse_name(model["name"]) or model["name"]): model["digest"] for model in OllamaClient().tags()}
     except OllamaError:
-        if must_know:
-            raise
-        listener(Note("note.ollama_unknown", {"name": name, "host": client.host}))
         return None
 
 
-def roll_back(history: History, name: str) -> str:
-    """Put the newest backup back under the name; its tag. The run that made the model before is marked so."""
-    tag = rollback(OllamaClient(), name)
-    run = standing_run(history, name)
-    if run is not None and run.is_published:
-        run.update(rolled_back=now())
-    return tag
+def roll_back(history: History, name: str, number: int | None = None) -> RolledBack | None:
+    """Put the next older backup back under the name, or the one of run `number`; None where that run has none.
+
+    What stands is backed up first. Raises UsageError for a run that isn't there, OllamaError where there is no backup.
+    """
+    client, digests = OllamaClient(), None
+    if number is not None:
+        run = next((run for run in history.runs(name) if run.number == number), None)
+        if run is None:
+            raise UsageError("error.no_such_run", name=name, number=number)
+        digests = run.digests
+        if not any(backup.digest in digests for backup in backups_of(client, name)):
+            return None
+    done = rollback(client, name, digests)
+    run = next((run for run in reversed(history.runs(name)) if done.backup.digest in run.digests), None)
+    if run is not None:
+        again = next(entry for entry in run.publications if entry["digest"] == done.backup.digest)
+        entry = {**again, "backup": done.kept, "finished": now(), "order": history.next_order(name)}
+        run.update(publications=[*run.publications, entry])
+    return done
 
 
 def verify_published(history: History, name: str, listener: Listener) -> Run:
-    """Prove the model in Ollama against its run record again.
+    """Prove the model in Ollama against the record of the run that stands there again.
 
-    Raises OllamaError where it isn't what was published, or this Ollama serves it otherwise; each finding is a Note.
+    Raises UsageError where no run of that name was published, OllamaError where what stands isn't what a run published,
+    or this Ollama serves it otherwise; each finding is a Note.
     """
-    run = standing_run(history, name)
+    client = OllamaClient()
+    run = look(history, name, client).run or last_published(history, name)
     if run is None or not run.is_published:
         raise UsageError("error.nothing_to_verify", name=name)
+    serving = serving_of(run.record)
+    current = client.digest(name)
+    known = run.publications[-1]["digest"]
     findings = verify(
-        OllamaClient(),
+        client,
         name,
-        proofs_of(run),
-        digest=run.record["ollama"]["digest"],
-        strict=not run.record["keep_chat_template"],
+        proofs_of(run, serving.messages),
+        digest=current if current in run.digests else known,
+        strict=not serving.keep_chat_template,
         must_stop=run.record["ollama"]["stops"],
         report=lambda task, done, total: listener(Progress(task, done, total)),
     )

@@ -1,17 +1,40 @@
-"""Which run of a name is meant: the one that stands, the one that goes on, the one to register again."""
+"""Which run of a name is meant: the one that stands in Ollama, the one that goes on, the one to register again.
+
+What stands is known by digest: Ollama tells the manifest's of every name, and each run's record has those under which
+it was published. Times and numbers are asked only where Ollama can't be.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from lora_trainer.data.dataset import Dataset
-from lora_trainer.errors import UsageError
+from lora_trainer.errors import OllamaError, UsageError
 from lora_trainer.events import Listener, Note
 from pipeline.job import identity
 from pipeline.request import Request
 from pipeline.run.adapters import mend_adapter
 from pipeline.run.history import History, Run
+
+if TYPE_CHECKING:
+    from ollama_export.server.client import OllamaClient
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What stands under a name."""
+
+    in_ollama: bool | None
+    """Whether Ollama has a model of that name; None where it wasn't asked or doesn't answer."""
+    run: Run | None
+    """The run whose model it is; where Ollama doesn't tell, the one published last, else the newest that is done."""
+
+    @property
+    def made_elsewhere(self) -> bool:
+        """Whether Ollama has a model there that no run record knows."""
+        return self.in_ollama is True and self.run is None
 
 
 @dataclass(frozen=True)
@@ -23,41 +46,84 @@ class Pending:
     """Its dialogues; None where it is trained already."""
 
 
-def standing_run(history: History, name: str) -> Run | None:
-    """The run to continue from: the one published last and not rolled back, else the newest that is done."""
-    done = [run for run in history.runs(name) if run.is_done and "rolled_back" not in run.record]
-    published = [run for run in done if run.is_published]
-    # an older run may have been registered again
-    published.sort(key=lambda run: str(run.record["stages"]["publish"]["finished"]))
-    return next(reversed(published or done), None)
+def look(history: History, name: str, client: OllamaClient | None) -> Standing:
+    """What stands under a name; no `client`: Ollama is not asked."""
+    digest, gguf = None, None
+    try:
+        if client is None:
+            return Standing(None, last_published(history, name))
+        digest = client.digest(name)
+        if digest is None:
+            return Standing(False, last_published(history, name))
+        runs = history.runs(name)
+        run = next((run for run in reversed(runs) if digest in run.digests), None)
+        if run is None:
+            # its words or parameters may have been changed by hand: the weights are still a run's
+            gguf = client.stored_gguf(name)
+            run = next((run for run in reversed(runs) if gguf is not None and gguf in run.weights), None)
+        return Standing(True, run)
+    except OllamaError:
+        return Standing(None, last_published(history, name))
 
 
-def run_to_register(history: History, request: Request, name: str) -> Run:
-    """The trained run that `--register_only` is about: the one that `--run` names, else the newest.
+def last_published(history: History, name: str) -> Run | None:
+    """The run that was published last, as the records have it, else the newest one that is done."""
+    runs = history.runs(name)
+    published = [run for run in runs if run.publications]
+    if published:
+        # records of an older version all have 0, and only the clock
+        return max(published, key=lambda run: (run.publications[-1]["order"], run.publications[-1]["finished"]))
+    return next((run for run in reversed(runs) if run.is_done), None)
+
+
+def run_to_register(history: History, request: Request, name: str, client: OllamaClient | None) -> Run:
+    """The trained run that `--register_only` is about: the one that `--run` names, else the one that stands, else (of a
+    name that was never published) the newest.
 
     Raises UsageError where there is none.
     """
-    trained = [run for run in history.runs(name) if run.has_done("train") and request.run in (None, run.number)]
-    if not trained:
+    trained = [run for run in history.runs(name) if run.has_done("train")]
+    if request.run is not None:
+        chosen = next((run for run in trained if run.number == request.run), None)
+    else:
+        unpublished = trained[-1] if trained and not trained[-1].publications and not trained[-1].is_done else None
+        chosen = unpublished or look(history, name, client).run
+        if chosen is None or not chosen.has_done("train"):
+            chosen = trained[-1] if trained else None
+    if chosen is None:
         raise UsageError("error.nothing_to_register", name=name)
-    return trained[-1]
+    return chosen
 
 
 def unfinished(history: History, request: Request, name: str) -> Run | None:
-    """The newest run of this name where it didn't reach its end and was asked for like this (or `--resume` says so)."""
+    """The newest run of this name where it didn't reach its end and was asked for like this (or `--resume` says so).
+
+    Asked for alike are two requests whose flags train the same; how the model is served, and what is told or kept,
+    doesn't matter. Raises UsageError where `--resume` comes with flags that would train otherwise.
+    """
     newest = history.newest(name)
     if newest is None or newest.is_done or request.restart:
         return None
-    return newest if request.resume or newest.record["request"] == identity(request) else None
+    alike = identity(request) == newest.identity and _is_same_choice(request, newest)
+    if request.resume and not alike and request.trained_otherwise():
+        flags = ", ".join(f"--{flag}" for flag in request.trained_otherwise())
+        raise UsageError("error.resume_differs", name=name, number=newest.number, flags=flags)
+    return newest if alike or request.resume else None
+
+
+def _is_same_choice(request: Request, run: Run) -> bool:
+    """Whether continuing or overwriting, where the flags say it, is what the run was begun as."""
+    continues = run.record.get("strategy") is not None
+    return {"continue": continues, "overwrite": not continues}.get(request.exists_choice or "", True)
 
 
 def run_to_go_on(
-    history: History, request: Request, name: str, read: Callable[[], Dataset], listener: Listener
+    history: History, request: Request, name: str, read: Callable[[Run], Dataset], listener: Listener
 ) -> Pending | None:
     """The unfinished run that a request goes on with; None where it begins a new one.
 
-    `read` reads the dialogues that the request names: other ones than the run's begin a new run, which is told.
-    Raises UsageError where `--resume` finds nothing to go on with, or other dialogues.
+    `read` reads the dialogues that the request names, or else the run's own files: other ones than it was begun with
+    begin a new run, which is told. Raises UsageError where `--resume` finds nothing to go on with, or other dialogues.
     """
     run = unfinished(history, request, name)
     if run is None and request.resume:
@@ -65,11 +131,12 @@ def run_to_go_on(
     if run is None or request.dry_run:
         return None
     mend_adapter(run, listener)
-    if run.has_done("train") and not request.ladder:
+    trained = run.has_done("train") and not request.ladder
+    if trained and request.resume:
         return Pending(run, None)
-    data = read()
+    data = read(run)
     if data.fingerprint == run.record["data"]["fingerprint"]:
-        return Pending(run, data)
+        return Pending(run, None if trained else data)
     if request.resume:
         raise UsageError("error.data_changed", name=name)
     listener(Note("note.data_changed"))
@@ -80,4 +147,4 @@ def rungs_of_climb(history: History, request: Request, name: str) -> list[Run]:
     """The runs of the ladder that this request has begun, or is about to begin."""
     runs = history.runs(name)
     last_done = max((run.number for run in runs if run.is_done), default=0)
-    return [run for run in runs if run.number > last_done and run.record["request"] == identity(request)]
+    return [run for run in runs if run.number > last_done and run.identity == identity(request)]

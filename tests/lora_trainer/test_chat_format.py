@@ -33,23 +33,30 @@ def in_transformers(jinja: str, conversation: list[dict[str, str]]) -> str:
     )
 
 
-@pytest.mark.parametrize("name", REAL)
+NO_SYSTEM_ROLE = ("google-gemma-2-2b-it", "no system role", "system prompt dropped in silence")
+UNPASSED = {
+    "NousResearch-Hermes-3-Llama-3.1-8B-tool_use": "{% set tools = [] %}",
+    "a tools list that nobody passes": "{% set tools = [] %}",
+    "a variable that nobody passes": "{% set persona = '' %}",
+}
+"""What a template wants that transformers doesn't pass either."""
+CLOSING = {
+    "a thought that no switch closes": "\n</think>\n\n",
+    "a thought closed in the family's own way": "</think>\n",
+}
+
+
+@pytest.mark.parametrize("name", [*REAL, *ODD])
 @pytest.mark.parametrize("conversation", CONVERSATIONS, ids=range(len(CONVERSATIONS)))
-def test_a_real_familys_prompt_is_what_transformers_renders(name, conversation):
-    jinja = REAL[name]
+def test_a_familys_prompt_is_what_transformers_renders(name, conversation):
+    jinja = {**REAL, **ODD}[name]
     found = find_chat_format(jinja, bos=BOS, eos=EOS)
-    reference = [dict(message) for message in conversation]
-    if "gemma-2" in name and reference[0]["role"] == "system":
-        system = reference.pop(0)["content"]
-        reference[0]["content"] = system + "\n\n" + reference[0]["content"]
-    if "Hermes" in name:
-        jinja = "{% set tools = [] %}" + jinja
-    assert found.render(conversation) == in_transformers(jinja, reference)
-
-
-@pytest.mark.parametrize("name", ODD)
-def test_an_odd_template_is_explained(name):
-    find_chat_format(ODD[name], bos=BOS, eos=EOS)
+    asked = [dict(message) for message in conversation]
+    if name in NO_SYSTEM_ROLE and asked[0]["role"] == "system":
+        system = asked.pop(0)["content"]
+        asked[0]["content"] = system + "\n\n" + asked[0]["content"]
+    expected = in_transformers(UNPASSED.get(name, "") + jinja, asked) + CLOSING.get(name, "")
+    assert found.render(conversation) == expected
 
 
 def found(name: str) -> ChatFormat:
@@ -81,8 +88,10 @@ def test_an_open_thought_is_closed_and_history_stays_without():
     assert own_way.generation_prompt == "<|assistant|><think></think>\n"
 
 
-def test_a_thinking_switch_that_the_template_knows_is_used():
-    format_ = found("history without its thoughts, the last turn with")
+@pytest.mark.parametrize("switch", ["enable_thinking", "thinking"])
+def test_a_thinking_switch_that_the_template_knows_is_used(switch):
+    jinja = ODD["history without its thoughts, the last turn with"].replace("enable_thinking", switch)
+    format_ = find_chat_format(jinja, bos=BOS, eos=EOS)
     assert format_.generation_prompt == "<|im_start|>assistant\n<think>\n\n</think>\n\n"
     assert format_.assistant_before == "<|im_start|>assistant\n"
 
@@ -111,6 +120,27 @@ def test_eos_is_the_end_of_turn_where_other_tokens_stand_before_it():
     command_r = next(jinja for name, jinja in REAL.items() if "command-r7b" in name)
     format_ = find_chat_format(command_r, bos=BOS, eos="<|END_OF_TURN_TOKEN|>")
     assert format_.end_of_turn == "<|END_OF_TURN_TOKEN|>"
+
+
+ENDS = (
+    "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|><|next|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+
+
+@pytest.mark.parametrize(
+    ("special_tokens", "end"),
+    [
+        ((), "<|end|>"),
+        (("<|next|>", "<|user|>", "<|end|>"), "<|end|>"),
+        # where one is the beginning of another, the tokenizer finds the longer one
+        (("<|en", "<|end|>", "<|e"), "<|end|>"),
+        (("<|user|>", "<|next|>"), "<|next|>"),
+        (("<|system|>",), EOS),
+    ],
+)
+def test_the_first_special_token_behind_an_answer_is_its_end(special_tokens, end):
+    assert find_chat_format(ENDS, bos=BOS, eos=EOS, special_tokens=special_tokens).end_of_turn == end
 
 
 @pytest.mark.parametrize("name", ["BOS as text", "system prompt in the first user turn"])

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,14 @@ from typing import Any
 import pytest
 
 from lora_trainer.data.encode import encode
-from lora_trainer.engine.checkpoints import PATIENCE, Checkpoints
+from lora_trainer.engine.checkpoints import Checkpoints
 from lora_trainer.engine.hardware import Hardware
 from lora_trainer.errors import ResourceError, UsageError
 from lora_trainer.events import CheckpointSaved, Evaluated, Event, Note, StepDone, TrainingStarted
 from lora_trainer.models.load import chat_format_of, load_model
 from lora_trainer.plan import TrainPlan
 from lora_trainer.train import TrainResult, train
+from tests.support.chance import chance
 from tests.support.project import ROOT
 from tests.support.tiny import make_tiny
 from tests.support.train_tiny import dialogues, prepared
@@ -67,8 +68,8 @@ def test_it_learns_and_tells_how_it_goes(uninterrupted: tuple[TrainResult, list[
     assert result.val_losses[-1][1] < result.val_losses[0][1] - 1
     assert result.best_step == min(result.val_losses[1:], key=lambda at: at[1])[0]
     assert not result.interrupted and result.steps == result.total_steps == 10
-    saved = {event.step for event in events if isinstance(event, CheckpointSaved)}
-    assert saved >= {event.step for event in evaluated if event.step}
+    # where it is evaluated, and before the last eighth, from where a longer run can go on
+    assert [event.step for event in events if isinstance(event, CheckpointSaved)] == [2, 4, 6, 8, 9, 10]
 
 
 def test_the_validation_loss_at_the_start_is_the_base_models(
@@ -86,6 +87,7 @@ def test_the_validation_loss_at_the_start_is_the_base_models(
             labels[:, : len(sequence.prompt_ids)] = -100
             total += reference(input_ids=ids, labels=labels).loss.item() * len(sequence.completion_ids)
             count += len(sequence.completion_ids)
+    # float32, summed up in another order
     assert uninterrupted[0].val_losses[0] == (0, pytest.approx(total / count, rel=1e-5))
 
 
@@ -94,6 +96,7 @@ def test_many_validation_rows_are_taken_some_at_a_time(
 ) -> None:
     monkeypatch.setattr("lora_trainer.engine.evaluation._EVALUATED", 3)
     result = train(*parts, replace(PLAN, epochs=0.25), tmp_path, hardware=CPU)
+    # float32, summed up in another order
     assert result.val_losses[0][1] == pytest.approx(uninterrupted[0].val_losses[0][1], rel=1e-5)
 
 
@@ -123,15 +126,8 @@ def test_the_adapter_is_pefts_and_gives_the_reported_loss(
     with torch.no_grad():
         nll = sum(negative_log_likelihood(adapted, batch).item() for batch in micro_batches(sequences, 4096, 0))
     loss = nll / sum(len(sequence.completion_ids) for sequence in sequences)
+    # PEFT's own layers and other batches
     assert loss == pytest.approx(result.val_losses[-1][1], rel=1e-5)
-
-
-def test_the_rates_are_the_plans(uninterrupted: tuple[TrainResult, list[Event]]) -> None:
-    from lora_trainer.engine.schedule import rate_factor
-
-    rates = [event.learning_rate for event in uninterrupted[1] if isinstance(event, StepDone)]
-    assert rates == [PLAN.learning_rate * rate_factor(step, 10, 4) for step in range(10)]
-    assert rates[0] == rates[7] == PLAN.learning_rate > rates[9] > 0
 
 
 @pytest.mark.parametrize("after", [1, 3, 4, 9])
@@ -160,10 +156,10 @@ def test_kills_at_random_moments_change_nothing(model: Path, tmp_path: Path) -> 
         return done.returncode
 
     assert run("whole") == 0
-    chance = random.Random()
+    dice = chance()
     for step in (2, 6):
         # what is being written when the signal comes is up to chance
-        assert run("killed", f"kill {step} {chance.uniform(0, 0.1)}") != 0
+        assert run("killed", f"kill {step} {dice.uniform(0, 0.1)}") != 0
         assert not (tmp_path / "killed" / "adapter").exists()
     assert run("killed") == 0
     whole, killed = (json.loads((tmp_path / f"{run}.json.0").read_text("utf-8")) for run in ("whole", "killed"))
@@ -217,30 +213,53 @@ def test_without_resume_a_run_begins_anew(parts: Any, tmp_path: Path) -> None:
     assert Checkpoints(tmp_path / "checkpoints").steps() == [1, 2]
 
 
+def with_other_answers(tokenizer: Any, base: Any) -> Any:
+    """Questions of the training rows, answered otherwise: learning those by heart makes these less likely."""
+    answer = {"role": "assistant", "content": "Polly"}
+    talks = [replace(talk, messages=(*talk.messages[:2], answer)) for talk in dialogues(4)]
+    return encode(talks, chat_format_of(base, tokenizer), tokenizer, 1000)[0]
+
+
 def test_early_stop_publishes_the_best_point_and_the_other_way_the_last(parts: Any, tmp_path: Path) -> None:
     base, tokenizer, rows, _ = parts
-    # learning the answers by heart makes other answers to the same questions less likely
-    talks = [
-        replace(talk, messages=(*talk.messages[:2], {"role": "assistant", "content": "Polly"})) for talk in dialogues(4)
-    ]
-    others, _ = encode(talks, chat_format_of(base, tokenizer), tokenizer, 1000)
+    others = with_other_answers(tokenizer, base)
     rash = replace(PLAN, epochs=6.0, lora_dropout=0.0)
     last = train(base, tokenizer, rows, others, rash, tmp_path / "last", hardware=CPU)
     best = train(base, tokenizer, rows, others, replace(rash, early_stop=True), tmp_path / "best", hardware=CPU)
     assert best.best_step is not None and best.best_step < best.steps < best.total_steps and not best.interrupted
     after = [loss for step, loss in best.val_losses if step > best.best_step]
-    assert len(after) == PATIENCE and min(after) >= dict(best.val_losses)[best.best_step]
+    assert len(after) == 4 and min(after) >= dict(best.val_losses)[best.best_step]
     kept = Checkpoints(tmp_path / "best" / "checkpoints")
     assert {best.best_step, best.steps} <= set(kept.steps()) and len(kept.steps()) <= 4
     assert weights(best) == (kept.at(best.best_step) / "adapter_model.safetensors").read_bytes() != weights(last)
-    end = Checkpoints(tmp_path / "last" / "checkpoints").at(last.total_steps)
-    assert weights(last) == (end / "adapter_model.safetensors").read_bytes()
+    other = Checkpoints(tmp_path / "last" / "checkpoints")
+    assert weights(last) == (other.at(24) / "adapter_model.safetensors").read_bytes()
+    # from before the last eighth a longer run can go on
+    assert other.steps() == sorted({last.best_step, 21, 22, 24})
     events: list[Event] = []
     early = replace(rash, early_stop=True)
     again = train(
         base, tokenizer, rows, others, early, tmp_path / "best", hardware=CPU, resume=True, listener=events.append
     )
     assert again.steps == best.steps and not any(isinstance(event, StepDone) for event in events)
+
+
+def test_a_run_that_only_gets_worse_publishes_the_best_of_what_it_learnt(parts: Any, tmp_path: Path) -> None:
+    base, tokenizer, rows, _ = parts
+    others = with_other_answers(tokenizer, base)
+    taught = train(base, tokenizer, others, None, replace(PLAN, epochs=20.0), tmp_path / "taught", hardware=CPU)
+    events: list[Event] = []
+    plan = replace(PLAN, epochs=1.5, early_stop=True)
+    result = train(
+        base, tokenizer, rows, others, plan, tmp_path / "untaught",
+        initial_adapter=taught.adapter, listener=events.append, hardware=CPU,
+    )  # fmt: skip
+    (_, before), *after = result.val_losses
+    assert 5 * before < min(loss for _, loss in after)
+    assert result.best_step == min(after, key=lambda at: at[1])[0]
+    best = Checkpoints(tmp_path / "untaught" / "checkpoints").at(result.best_step)
+    assert weights(result) == (best / "adapter_model.safetensors").read_bytes()
+    assert [event.best for event in events if isinstance(event, Evaluated)][:2] == [False, True]
 
 
 def test_without_validation_rows_it_trains_all_the_same(parts: Any, tmp_path: Path) -> None:
@@ -257,6 +276,14 @@ def test_another_seed_is_another_run_and_the_same_seed_the_same(parts: Any, tmp_
     runs = [train(*parts, plan, tmp_path / str(i), hardware=CPU) for i, plan in enumerate([short, short])]
     assert weights(runs[0]) == weights(runs[1])
     assert weights(train(*parts, replace(short, seed=1), tmp_path / "other", hardware=CPU)) != weights(runs[0])
+
+
+def test_an_adapter_has_the_plans_rank_and_alpha(parts: Any, tmp_path: Path) -> None:
+    for alpha, written in ((6.0, 6), (2.5, 2.5), (0.0, 8)):
+        plan = replace(PLAN, epochs=0.25, lora_rank=4, lora_alpha=alpha)
+        result = train(*parts, plan, tmp_path / str(alpha), hardware=CPU)
+        config = json.loads((result.adapter / "adapter_config.json").read_text(encoding="utf-8"))
+        assert (config["r"], config["lora_alpha"]) == (4, written) and type(config["lora_alpha"]) is type(written)
 
 
 def test_nothing_is_printed(parts: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -298,6 +325,7 @@ def test_memory_that_runs_out_halves_the_budget_and_changes_no_loss(parts: Any, 
         handle.remove()
     notes = [event for event in events if isinstance(event, Note)]
     assert notes and {note.key for note in notes} == {"note.token_budget_halved"}
+    # smaller batches sum up in another order, and AdamW's first steps make much of small gradients
     assert [loss for _, loss in split.losses] == pytest.approx([loss for _, loss in whole.losses], rel=1e-4)
 
 
@@ -314,9 +342,31 @@ def test_memory_that_does_not_hold_one_sequence_is_told(parts: Any, tmp_path: Pa
 
 
 def test_little_memory_recomputes_activations_to_the_same_losses(parts: Any, tmp_path: Path) -> None:
+    import torch
+
     short = replace(PLAN, lora_dropout=0.0, epochs=0.5)
-    usual = train(*parts, short, tmp_path / "usual", hardware=CPU)
-    little = train(*parts, short, tmp_path / "little", hardware=replace(CPU, memory_free=1 << 20))
+    passes: Counter[str] = Counter()
+
+    def count(module: Any, _: Any) -> None:
+        if torch.is_grad_enabled():
+            passes[type(module).__name__] += 1
+
+    def begin(event: Event) -> None:
+        if isinstance(event, TrainingStarted):
+            passes.clear()
+
+    def run(name: str, hardware: Hardware) -> tuple[TrainResult, float]:
+        handle = torch.nn.modules.module.register_module_forward_pre_hook(count)
+        try:
+            result = train(*parts, short, tmp_path / name, listener=begin, hardware=hardware)
+        finally:
+            handle.remove()
+        return result, passes["Qwen2MLP"] / passes["Embedding"]
+
+    # of each batch that is read, two layers are computed once or twice
+    (usual, once), (little, twice) = run("usual", CPU), run("little", replace(CPU, memory_free=1 << 20))
+    assert (once, twice) == (2, 4)
+    # two steps; the recomputed values may be rounded otherwise
     assert [loss for _, loss in little.losses] == pytest.approx([loss for _, loss in usual.losses], rel=1e-5)
 
 

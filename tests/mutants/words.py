@@ -49,16 +49,16 @@ MUTANTS = (
     ),
     Mutant(
         "an Ollama that is down has no model",
-        "pipeline/run/published.py",
-        "        return None\n",
-        "        return False\n",
+        "wizard/questions.py",
+        '"ask.exists_trained" if facts.in_ollama is None else "ask.exists_unregistered"',
+        '"ask.exists_unregistered"',
         (_UNKNOWN + "test_a_model_is_not_called_unregistered_by_an_ollama_that_is_down",),
     ),
     Mutant(
         "a name that Ollama may have is called unknown to it",
-        "pipeline/run/published.py",
-        "        if must_know:\n            raise\n",
-        "",
+        "wizard/run.py",
+        "        if record is None and request.wants_continuation:\n",
+        "        if record is None and request.register_only:\n",
         (_UNKNOWN + "test_whether_there_is_something_to_continue_is_not_guessed",),
     ),
     Mutant(

@@ -9,20 +9,23 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from string import ascii_letters
 from typing import Any
 
 import pytest
 
 from lora_trainer.errors import OllamaError, ResourceError, UserError
+from ollama_export.backups import RolledBack, rollback
 from ollama_export.gguf.export import export_gguf
 from ollama_export.llama_cpp.engine import Engine
-from ollama_export.proof import Proof, ProofFailed, verify
-from ollama_export.publish import Publication, publish, rollback
+from ollama_export.proof import Finding, Proof, ProofFailed, verify
+from ollama_export.publish import Publication, publish
 from ollama_export.server.client import OllamaClient
+from ollama_export.server.transport import Refused
 from tests.ollama_server.server import OllamaServer
 from tests.ollama_server.tiny_gguf import make_tiny_gguf
 from tests.support.ollama_fixture import TestOllama
-from tests.support.tiny import make_tiny
+from tests.support.tiny import make_speaker
 
 TEMPLATE = (
     '{{ if .System }}{{ "<|im_start|>system\\n" }}{{ .System }}{{ "<|im_end|>\\n" }}{{ end }}{{ range .Messages }}'
@@ -38,6 +41,10 @@ CONVERSATIONS = (
         {"role": "user", "content": "再见"},
     ],
 )
+
+
+OURS = ("staging-7", "backup-20200101-1")
+"""Tags such as this project makes."""
 
 
 def prompt(system: str, messages: Sequence[dict[str, str]]) -> str:
@@ -61,7 +68,7 @@ def other_gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def exported(folder: Path, seed: int) -> Path:
-    model = make_tiny(folder / "model", "qwen2", seed=seed)
+    model = make_speaker(folder / "model", seed=seed)
     how: dict[str, Any] = {"file_type": "f16", "chat_template": None, "add_bos": False, "eos_token": "<|im_end|>"}
     return export_gguf(model, "folder", None, folder / f"tiny {seed}.gguf", **how).path
 
@@ -97,18 +104,21 @@ class Publisher:
 
     def put(self, system: str) -> None:
         """An older model under the name, made by somebody who proves nothing."""
-        self.client.create(self.name, files={"m.gguf": self.digest}, template=TEMPLATE, system=system)
+        self.client.create_from_file(self.name, self.gguf, self.digest, template=TEMPLATE, system=system)
 
     def publication(self, system: str, **changes: Any) -> Publication:
         proofs = []
         for messages in CONVERSATIONS:
             text = prompt(system, messages)
             proofs.append(Proof(tuple(messages), text, known(self.gguf, text)[0]))
-        # The tiny model babbles: it is stopped by the first letters after its first character.
-        stop = re.findall(r"(?<!^)[A-Za-z]+", known(self.gguf, proofs[0].prompt)[1])[0]
-        parameters = {"stop": [stop], "num_ctx": 1024, "repeat_penalty": 1}
-        values = {"template": TEMPLATE, "system": system, "parameters": parameters, "answer_tokens": 48}
+        # The tiny model babbles: any letter stops it that its first word has not.
+        first = re.findall(r"\S\w*", known(self.gguf, proofs[0].prompt)[1])[0]
+        stop = [letter for letter in ascii_letters if letter not in first]
+        parameters = {"stop": stop, "num_ctx": 1024, "repeat_penalty": 1}
+        values: dict[str, Any] = {"template": TEMPLATE, "system": system, "parameters": parameters}
         values |= {"name": self.name, "gguf": self.gguf, "digest": self.digest, "proofs": tuple(proofs)}
+        # as if run records held every model there
+        values |= {"known": {model["digest"] for model in self.client.tags()}, "answer_tokens": 48}
         return Publication(**(values | changes))
 
     def publish(self, system: str, **changes: Any) -> Any:
@@ -122,10 +132,14 @@ class Publisher:
         rendered = self.client.rendered(self.name, CONVERSATIONS[0])
         return rendered == prompt(system, CONVERSATIONS[0])
 
+    def tags(self) -> set[str]:
+        """The tags of the name."""
+        names = (model["name"] for model in self.client.tags())
+        return {name.partition(":")[2] for name in names if name.startswith(f"{self.name}:")}
+
     def beside(self) -> set[str]:
         """The tags of the name, but for the date in them."""
-        names = {m["name"] for m in self.client.tags() if m["name"].startswith(f"{self.name}:")}
-        return {re.sub(r"\d{8}", "DATE", name.partition(":")[2]) for name in names}
+        return {re.sub(r"\d{8}", "DATE", tag) for tag in self.tags()}
 
 
 @pytest.fixture
@@ -155,10 +169,11 @@ def test_the_old_model_becomes_a_backup_and_a_roll_back_brings_it_again(publishe
     published = publisher.publish("new")
     assert published.backup and re.fullmatch(rf"{publisher.name}:backup-\d{{8}}-1", published.backup)
     assert (publisher.system(), publisher.system(published.backup)) == ("new", "old")
-    assert rollback(publisher.client, publisher.name) == published.backup
-    assert publisher.answers("old")
+    done = rollback(publisher.client, publisher.name)
+    assert done.backup.name == published.backup and publisher.answers("old")
+    assert done.kept and publisher.system(done.kept) == "new"
     error = raised(lambda: rollback(publisher.client, publisher.name))
-    assert error.key == "error.publish.no_backup"
+    assert error.key == "error.publish.no_older_backup"
 
 
 def test_without_any_backup_a_roll_back_is_an_error(publisher: Publisher) -> None:
@@ -183,6 +198,9 @@ def test_an_overwritten_model_goes_with_its_backup_once_the_new_one_stands(publi
     published = publisher.publish("3", keep_backups=0)
     assert published.backup is None
     assert (publisher.beside(), publisher.system()) == ({"latest"}, "3")
+    (told,) = published.findings
+    assert told.key == "note.publish.backups_deleted" and not told.fatal
+    assert told.values["names"].count(f"{publisher.name}:backup-") == 2
 
 
 def test_without_a_backup_the_old_model_goes_at_the_swap(faulty: Publisher, ollama_server: OllamaServer) -> None:
@@ -201,6 +219,80 @@ def test_after_a_roll_back_the_next_model_backs_up_what_was_rolled_back_to(publi
     published = publisher.publish("3")
     assert (publisher.system(), publisher.system(published.backup)) == ("3", "1")
     assert len(publisher.beside()) == 2
+
+
+def test_each_roll_back_goes_one_older_and_never_forward_again(publisher: Publisher) -> None:
+    for system in "1234":
+        publisher.publish(system, keep_backups=9)
+    seen = []
+    while True:
+        try:
+            rollback(publisher.client, publisher.name)
+        except OllamaError as error:
+            assert error.key == "error.publish.no_older_backup"
+            break
+        seen.append(publisher.system())
+    assert seen == ["3", "2", "1"]
+    assert {publisher.system(f"{publisher.name}:{tag}") for tag in publisher.tags()} == set("1234")
+
+
+def test_what_stands_is_backed_up_before_a_roll_back_unless_it_is_a_backup(publisher: Publisher) -> None:
+    publisher.publish("1")
+    publisher.publish("2")
+    publisher.put("by hand")
+    by_hand = publisher.client.digest(publisher.name)
+    done = rollback(publisher.client, publisher.name)
+    assert isinstance(done, RolledBack) and done.kept and publisher.client.digest(done.kept) == by_hand
+    before = publisher.tags()
+    again = raised(lambda: rollback(publisher.client, publisher.name))
+    assert again.key == "error.publish.no_older_backup" and publisher.tags() == before
+
+
+def test_a_run_is_rolled_back_to_by_its_digest(publisher: Publisher) -> None:
+    digests = [publisher.publish(system, keep_backups=9).digest for system in "123"]
+    assert rollback(publisher.client, publisher.name, {digests[0]}).backup.digest == digests[0]
+    assert publisher.system() == "1"
+    error = raised(lambda: rollback(publisher.client, publisher.name, {"nobody's"}))
+    assert isinstance(error, OllamaError) and publisher.system() == "1"
+
+
+def test_a_backup_that_no_record_knows_stays_unless_none_is_to_stay(publisher: Publisher) -> None:
+    publisher.put("by hand")
+    for system in "12":
+        publisher.publish(system, known=set())
+    ours = {publisher.client.digest(publisher.name)}
+    publisher.publish("3", known=ours, keep_backups=0, backup=False)
+    kept = {publisher.system(f"{publisher.name}:{tag}") for tag in publisher.tags() if "backup" in tag}
+    assert kept == {"by hand", "1"}, "the one that stood was ours, and no backup was wanted"
+    told = publisher.publish("4", known=set(), backup=False, keep_backups=0).findings
+    assert [(finding.key, finding.fatal) for finding in told] == [("note.publish.backups_kept", False)]
+    kept = {publisher.system(f"{publisher.name}:{tag}") for tag in publisher.tags() if "backup" in tag}
+    assert kept == {"by hand", "1", "3"}, "what stood is kept where nobody could make it again"
+    publisher.publish("5", known=set(), keep_backups=0, forget_all=True)
+    assert publisher.beside() == {"latest"}
+
+
+def test_a_model_that_is_an_older_backup_already_becomes_the_newest(publisher: Publisher) -> None:
+    for system in "123":
+        publisher.publish(system, keep_backups=9)
+    rollback(publisher.client, publisher.name)
+    rollback(publisher.client, publisher.name)
+    assert publisher.system() == "1"
+    published = publisher.publish("4")
+    assert published.backup and publisher.system(published.backup) == "1"
+    assert len(publisher.beside()) == 2
+
+
+@pytest.mark.parametrize("newest", ["backup-29991231-1", "backup-20200101-10"])
+def test_the_newest_backup_is_the_last_one_made_whatever_the_clock_said(publisher: Publisher, newest: str) -> None:
+    for system, tag in (("older", "backup-20200101-9"), ("newer", newest), ("old", "latest")):
+        publisher.put(system)
+        publisher.client.copy(publisher.name, f"{publisher.name}:{tag}")
+    published = publisher.publish("new", keep_backups=2)
+    assert publisher.system(published.backup) == "old"
+    assert rollback(publisher.client, publisher.name).backup.name == published.backup
+    assert rollback(publisher.client, publisher.name).backup.name == f"{publisher.name}:{newest}"
+    assert publisher.answers("newer") and len(publisher.tags()) == 4
 
 
 def test_the_same_model_again_backs_nothing_up(publisher: Publisher) -> None:
@@ -233,12 +325,86 @@ def test_a_name_in_other_case_is_the_same_model(publisher: Publisher) -> None:
     assert rollback(publisher.client, plain.upper()) and publisher.answers("old")
 
 
-def test_stagings_that_nobody_went_on_with_are_removed_and_other_tags_stay(publisher: Publisher) -> None:
+def test_stagings_of_ours_are_removed_and_other_tags_stay(publisher: Publisher) -> None:
     publisher.publish("1")
     for tag in ("staging-7", "staging-0a1b2c3d", "staging-mine", "backup-mine", "v1"):
         publisher.client.copy(publisher.name, f"{publisher.name}:{tag}")
-    publisher.publish("2")
-    assert publisher.beside() == {"latest", "backup-DATE-1", "staging-mine", "backup-mine", "v1"}
+    publisher.publish("2", stagings=(f"{publisher.name}:staging-7", f"{publisher.name}:staging-77"))
+    others = {"staging-0a1b2c3d", "staging-mine", "backup-mine", "v1"}
+    assert publisher.beside() == {"latest", "backup-DATE-1"} | others
+
+
+def test_two_programs_that_want_different_models_never_take_each_others_staging(publisher: Publisher) -> None:
+    one, two = publisher.publication("one"), publisher.publication("two")
+    assert one.staging != two.staging
+    journal = Journal(die_after="proven")
+    with pytest.raises(Killed):
+        publish(publisher.client, one, mark=journal.mark)
+    publish(publisher.client, two)
+    assert publisher.answers("two") and publisher.client.exists(one.staging)
+    # somebody else changes what we are about to put there
+    publisher.client.copy(publisher.name, one.staging)
+    again = publish(publisher.client, one, done=journal.done, mark=journal.mark)
+    assert publisher.answers("one") and publisher.system(again.backup) == "two"
+
+
+def test_what_another_program_publishes_meanwhile_is_backed_up_too(publisher: Publisher) -> None:
+    publisher.put("old")
+    journal = Journal(die_before="swapped", die_after="backed_up")
+    with pytest.raises(Killed):
+        publish(publisher.client, publisher.publication("new"), mark=journal.mark)
+    publisher.put("by somebody else")
+    journal.die_before = journal.die_after = ""
+    published = publish(publisher.client, publisher.publication("new"), done=journal.done, mark=journal.mark)
+    assert publisher.answers("new") and publisher.system(published.backup) == "by somebody else"
+
+
+def test_weights_that_vanish_between_the_upload_and_the_making_are_sent_again(
+    faulty: Publisher, ollama_server: OllamaServer, other_gguf: Path
+) -> None:
+    publication = replace(faulty.publication("new"), **weights(other_gguf))
+    blobs = ollama_server.models / "blobs"
+
+    class Unlucky(OllamaClient):
+        """Another process deletes the last model that used the weights, right before ours is made."""
+
+        deleted = 0
+
+        def create(self, name: str, **how: Any) -> None:
+            if not self.deleted:
+                self.deleted = 1
+                (blobs / f"sha256-{publication.digest}").unlink()
+            super().create(name, **how)
+
+    client = Unlucky(ollama_server.url)
+    publish(client, publication)
+    assert client.deleted and faulty.answers("new")
+
+
+def test_a_tag_that_ollama_does_not_delete_fails_nothing(faulty: Publisher, ollama_server: OllamaServer) -> None:
+    faulty.publish("1")
+
+    class Stubborn(OllamaClient):
+        """Since 0.40 a manifest that can't be read keeps Ollama from deleting anything."""
+
+        def delete(self, name: str, *, missing_ok: bool = False) -> bool:  # noqa: ARG002
+            message = f"cannot determine retained blobs for {name}"
+            raise Refused("error.ollama.refused", 500, host=self.host, call="DELETE /api/delete", message=message)
+
+    published = publish(Stubborn(ollama_server.url), faulty.publication("2"))
+    assert faulty.answers("2")
+    assert {finding.key for finding in published.findings} == {"note.publish.not_deleted"}
+
+
+def test_the_tags_of_other_models_are_nobodys_business(publisher: Publisher) -> None:
+    publisher.put("old")
+    others = {f"{publisher.name}{part}:{tag}" for part in ("-2", f"/{publisher.name}") for tag in OURS}
+    for other in others:
+        publisher.client.copy(publisher.name, other)
+    publisher.publish("new", keep_backups=0)
+    assert others <= {model["name"] for model in publisher.client.tags()}
+    error = raised(lambda: rollback(publisher.client, publisher.name))
+    assert error.key == "error.publish.no_backup"
 
 
 def test_what_the_server_holds_is_not_uploaded_again(faulty: Publisher, ollama_server: OllamaServer) -> None:
@@ -320,11 +486,17 @@ def test_an_own_chat_template_may_render_otherwise_and_it_is_told(publisher: Pub
     published = publisher.publish(
         "new", template=TEMPLATE.replace("{{ if .System }}", "{{ if .System }}!"), strict=False, must_stop=False
     )
-    assert [finding.key for finding in published.findings if finding.key != "error.proof.endless"] == [
-        "error.proof.rendered", "error.proof.tokens", "error.proof.rendered", "error.proof.tokens"
-    ]  # fmt: skip
+    keys = [
+        finding.key for finding in published.findings if finding.key in ("error.proof.rendered", "error.proof.tokens")
+    ]
+    assert keys == ["error.proof.rendered", "error.proof.tokens"] * 2
     assert not any(finding.fatal for finding in published.findings)
     assert publisher.system() == "new"
+
+
+def test_a_line_end_more_is_another_rendering(publisher: Publisher) -> None:
+    error = raised(lambda: publisher.publish("new", template=TEMPLATE + "\n"))
+    assert (error.key, error.values["number"]) == ("error.proof.rendered", 1) and publisher.beside() == set()
 
 
 def test_a_model_that_cannot_be_loaded_is_deleted(publisher: Publisher) -> None:
@@ -338,7 +510,7 @@ def test_an_ollama_too_old_to_render_is_proven_by_its_token_counts(gguf: Path, t
     with OllamaServer(tmp_path / "models", old=True, version="0.5.1") as server:
         publisher = Publisher(OllamaClient(server.url), gguf)
         published = publisher.publish("new")
-        assert [(f.key, f.values) for f in published.findings] == [("note.publish.no_render", {"version": "0.5.1"})]
+        assert published.findings == (Finding("note.publish.no_render", {"version": "0.5.1"}, fatal=False),)
         error = raised(lambda: publisher.publish("newer", template="!" + TEMPLATE))
         assert error.key == "error.proof.tokens" and publisher.system() == "new"
 
@@ -348,9 +520,14 @@ def test_verifying_finds_nothing_or_what_has_changed(publisher: Publisher) -> No
     digest = publish(publisher.client, publication).digest
     how = {"answer_tokens": 48}
     assert verify(publisher.client, publisher.name, publication.proofs, digest=digest, **how) == []
+    # Another model that renders alike is another model.
+    publisher.client.create(publisher.name, from_=publisher.name, parameters={"seed": 1})
+    found = verify(publisher.client, publisher.name, publication.proofs, digest=digest, **how)
+    assert [(finding.key, finding.fatal) for finding in found] == [("error.proof.digest", True)]
     publisher.client.create(publisher.name, from_=publisher.name, template=TEMPLATE + "!")
     found = verify(publisher.client, publisher.name, publication.proofs, digest=digest, **how)
-    assert {finding.key for finding in found} >= {"error.proof.digest", "error.proof.rendered", "error.proof.tokens"}
+    keys = ("error.proof.digest", "error.proof.rendered", "error.proof.tokens")
+    assert {(finding.key, finding.fatal) for finding in found} >= {(key, True) for key in keys}
     error = raised(lambda: verify(publisher.client, publisher.name + "-gone", (), digest=None))
     assert error.key == "error.ollama.model_missing"
 
@@ -380,7 +557,7 @@ class Journal:
             raise Killed
 
 
-STEPS = ["staged", "proven", "backed_up", "swapped", "cleaned"]
+STEPS = ["staging", "staged", "proven", "backed_up", "swapped", "cleaned"]
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -421,6 +598,72 @@ def test_the_proof_of_another_model_in_the_journal_proves_nothing(publisher: Pub
     bad = publisher.publication("newer", template="!" + TEMPLATE)
     error = raised(lambda: publish(publisher.client, bad, done=journal.done, mark=journal.mark))
     assert error.key == "error.proof.rendered" and publisher.answers("old")
+
+
+@pytest.mark.parametrize("replaced", [False, True], ids=["gone", "another model"])
+@pytest.mark.parametrize("step", ["staged", "proven", "backed_up"])
+def test_a_staged_model_that_is_gone_or_another_by_now_is_made_again(
+    publisher: Publisher, step: str, replaced: bool
+) -> None:
+    publisher.put("old")
+    publication, journal = publisher.publication("new"), Journal(die_after=step)
+    with pytest.raises(Killed):
+        publish(publisher.client, publication, mark=journal.mark)
+    if replaced:
+        publisher.client.create(journal.done["staging"]["tag"], from_=publisher.name, system="theirs")
+    else:
+        publisher.client.delete(journal.done["staging"]["tag"])
+    journal.die_after = ""
+    published = publish(publisher.client, publication, done=journal.done, mark=journal.mark)
+    assert publisher.answers("new") and publisher.system(published.backup) == "old"
+    assert publisher.beside() == {"latest", "backup-DATE-1"}
+
+
+@pytest.mark.parametrize("change", ["template", "system", "parameters", "quantize", "weights"])
+def test_what_is_asked_for_otherwise_by_now_is_made_anew(publisher: Publisher, other_gguf: Path, change: str) -> None:
+    publication = publisher.publication("new", must_stop=False)
+    journal = Journal(die_after="proven")
+    with pytest.raises(Killed):
+        publish(publisher.client, publication, mark=journal.mark)
+    changes: dict[str, dict[str, Any]] = {
+        "template": {"template": TEMPLATE + '{{ "" }}'},
+        "system": {"system": "newer", "proofs": publisher.publication("newer").proofs},
+        "parameters": {"parameters": {**publication.parameters, "seed": 5}},
+        "quantize": {"quantize": "q4_K_M"},
+        "weights": weights(other_gguf),
+    }
+    changed = replace(publication, **changes[change])
+    published = publish(publisher.client, changed, done=journal.done, mark=Journal().mark)
+    assert published.digest == publish(publisher.client, changed).digest == publisher.client.digest(publisher.name)
+    assert publisher.system() == changed.system
+
+
+def test_a_name_that_is_another_model_by_now_is_published_again(publisher: Publisher) -> None:
+    publication, journal = publisher.publication("new"), Journal()
+    publish(publisher.client, publication, mark=journal.mark)
+    publisher.put("theirs")
+    published = publish(publisher.client, publication, done=journal.done, mark=journal.mark)
+    assert publisher.answers("new") and publisher.system(published.backup) == "theirs"
+
+
+class Overtaken(OllamaClient):
+    """Somebody else has a model of theirs under the name right after the swap."""
+
+    def copy(self, source: str, destination: str) -> None:
+        super().copy(source, destination)
+        if "staging" in source:
+            self.create(destination, from_=source, system="theirs")
+
+
+def test_a_swap_after_which_another_model_has_the_name_is_an_error(publisher: Publisher) -> None:
+    publisher.put("old")
+    publication = publisher.publication("new")
+    error = raised(lambda: publish(Overtaken(publisher.client.host), publication))
+    assert (error.key, error.exit_code) == ("error.publish.not_swapped", 5)
+    assert publisher.system() == "theirs" and publisher.system(error.values["staging"]) == "new"
+    assert publisher.beside() == {"latest", publication.staging.partition(":")[2], "backup-DATE-1"}
+    published = publish(publisher.client, publication)
+    assert publisher.answers("new") and publisher.system(published.backup) == "theirs"
 
 
 FAULTS = [

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
-from .asked import Asked
+from .asked import NO_UTF8, Asked
 from .errors import ApiError
 from .go_template import GoRenderer
 from .options import sampling_request
@@ -67,6 +67,9 @@ class Chat(Asked):
             choice = event["choices"][0]
             delta = choice.get("delta", {})
             text, thought = delta.get("content") or "", delta.get("reasoning_content") or ""
+            if NO_UTF8 in text + thought:
+                yield self.broken_off()
+                return
             line = {"model": self.request["model"], "created_at": now(), **self.said(text, thought), "done": False}
             line |= self.log_probabilities((choice.get("logprobs") or {}).get("content"))
             if choice.get("finish_reason"):

@@ -19,6 +19,8 @@ from .store import Store
 
 REPEATS = 30
 """More equal tokens than this in a row end a completion without a last message."""
+NO_UTF8 = "\ufffd"
+"""What llama.cpp in process writes in place of bytes that are no UTF-8; its own server breaks the answer off there."""
 
 
 class Asked:
@@ -90,6 +92,10 @@ class Asked:
         done = {"done": True, "done_reason": reason} if reason else {"done": False}
         return Reply(200, {"model": self.request["model"], "created_at": now(), **self.said(""), **done, **more})
 
+    def broken_off(self) -> dict[str, Any]:
+        """The last line of an answer whose bytes are no UTF-8: neither a reason nor counts."""
+        return {"model": self.request["model"], "created_at": now(), **self.said(""), "done": False}
+
     @property
     def renders_only(self) -> bool:
         return bool(self.request.get("_debug_render_only")) and not self.old
@@ -109,6 +115,9 @@ class Asked:
             repeats = repeats + 1 if text.strip() == last else 0
             last = text.strip()
             if repeats > REPEATS:
+                return
+            if NO_UTF8 in text:
+                yield self.broken_off()
                 return
             whole += text
             line = {"model": self.request["model"], "created_at": now(), **self.said(text), "done": False}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -17,8 +18,10 @@ import requests
 from tests.ollama_server.gguf_file import read_gguf, write_like_quantize
 from tests.ollama_server.server import OllamaServer
 from tests.ollama_server.tiny_gguf import CHATML, make_tiny_gguf
+from tests.support.exports import export
 from tests.support.ollama_fixture import TestOllama
 from tests.support.project import ROOT
+from tests.support.tiny import make_speaker
 
 GO = "{{ range .Messages }}<|im_start|>{{ .Role }}\n{{ .Content }}<|im_end|>\n{{ end }}<|im_start|>assistant\n"
 HELLO = [{"role": "user", "content": "hello"}]
@@ -164,6 +167,24 @@ def test_options_are_honoured(ollama: TestOllama, talk: Talk, tiny_gguf: Path) -
     assert (stopped["done_reason"], stopped["message"]["content"]) == ("stop", words.partition(words[5:9])[0])
     again = [talk.chat(name, options={"temperature": 1, "seed": seed})["message"]["content"] for seed in (1, 1, 2)]
     assert again[0] == again[1] != again[2]
+
+
+@pytest.mark.parametrize("jinja", [False, True])
+def test_an_answer_that_is_no_utf8_is_broken_off_and_one_that_ends_inside_a_character_is_not(
+    ollama: TestOllama, talk: Talk, tmp_path: Path, jinja: bool
+) -> None:
+    letters = json.loads((make_speaker(tmp_path / "any") / "tokenizer.json").read_text("utf-8"))["model"]["vocab"]
+    # as byte-level tokenizers spell the first byte of a character, and one in the middle
+    answers = []
+    for number, byte in enumerate(("å", "¯")):
+        base = make_speaker(tmp_path / f"{number}", says=[letters[letter] for letter in ("a", "b", byte)])
+        gguf = export(base, tmp_path / f"{number}.gguf", file_type="f16", chat_template=CHATML).path
+        talk.create(ollama.name(f"m{number}"), gguf, **({} if jinja else {"template": GO}))
+        answers.append(talk.chat(ollama.name(f"m{number}"), options={"num_predict": 3}))
+    begun, broken = answers
+    assert begun["message"]["content"] == broken["message"]["content"] == "ab"
+    assert (begun["done_reason"], begun["eval_count"]) == ("length", 3)
+    assert broken.keys() == {"model", "created_at", "message", "done"} and not broken["done"]
 
 
 def test_old_turns_are_dropped_where_the_context_is_too_small(ollama: TestOllama, talk: Talk, tiny_gguf: Path) -> None:

@@ -122,7 +122,7 @@ def compared(recorded: dict[str, Any], body: bytes) -> Iterator[str]:
             theirs, own = [theirs[0], theirs[-1]], [own[0], own[-1]]
         yield from differences(theirs, own)
     elif recorded.get("json") or text.startswith(("{", "[")):
-        theirs, own = recorded["json"], json.loads(text) if text else recorded["json"]
+        theirs, own = recorded["json"], json.loads(text or "null")
         if isinstance(own, dict) and isinstance(own.get("models"), list):
             for found in (theirs, own):
                 found["models"].sort(key=lambda model: model["name"])

@@ -1,4 +1,7 @@
-"""A tiny llama with random weights and the real tokenizer of SmolLM2, as a GGUF that Ollama accepts (3 MB and up)."""
+"""A tiny llama with random weights and the real tokenizer of SmolLM2, as a GGUF that Ollama accepts (3 MB and up).
+
+It says printable text, since servers break off what is no UTF-8, and no other process makes the same file.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,9 @@ from pathlib import Path
 
 import numpy as np
 from gguf import GGMLQuantizationType as Kind
+from gguf import TokenType
+
+from tests.support.tiny import MARK
 
 from .gguf_file import Gguf, Tensor, raw_pair, read_gguf, write_gguf
 
@@ -15,6 +21,12 @@ CHATML = (
     "{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
+
+_SEEN = [*range(33, 127), *range(161, 173), *range(174, 256)]
+BYTES = {chr(byte): byte for byte in _SEEN} | {
+    chr(256 + number): byte for number, byte in enumerate(sorted({*range(256)} - {*_SEEN}))
+}
+"""Letter -> byte, as GPT-2's tokenizer spells bytes."""
 
 
 def smollm2() -> Path:
@@ -62,17 +74,34 @@ def make_tiny_gguf(
     return path
 
 
+def is_printable(token: str) -> bool:
+    """Whether a token, spelled as GPT-2 spells bytes, is printable text by itself."""
+    try:
+        return bytes(BYTES[letter] for letter in token).decode().isprintable()
+    except (KeyError, UnicodeDecodeError):
+        return False
+
+
 def _tensors(tokenizer: Gguf, embedding: int, layers: int, seed: int) -> list[Tensor]:
     random = np.random.default_rng(seed)
     tensors = []
 
     def add(name: str, *shape: int) -> None:
-        values = random.normal(0, 0.5, shape[::-1]) if len(shape) > 1 else np.ones(shape)
-        kind = Kind.F16 if len(shape) > 1 else Kind.F32
-        data = values.astype(np.float16 if kind == Kind.F16 else np.float32).tobytes()
-        tensors.append(Tensor(name, shape, kind, data))
+        put(name, random.normal(0, 0.5, shape[::-1]) if len(shape) > 1 else np.ones(shape))
 
-    add("token_embd.weight", embedding, len(tokenizer.values["tokenizer.ggml.tokens"]))
+    def put(name: str, values: np.ndarray) -> None:
+        kind = Kind.F16 if values.ndim > 1 else Kind.F32
+        data = values.astype(np.float16 if kind == Kind.F16 else np.float32).tobytes()
+        tensors.append(Tensor(name, values.shape[::-1], kind, data))
+
+    tokens, kinds = (tokenizer.values[f"tokenizer.ggml.{key}"] for key in ("tokens", "token_type"))
+    embeddings = random.normal(0, 0.5, (len(tokens), embedding))
+    # Short rows have small logits: the forty likeliest of so many tokens are others.
+    silent = [kind != TokenType.NORMAL or not is_printable(token) for token, kind in zip(tokens, kinds, strict=True)]
+    embeddings[silent] /= 16
+    # Nobody writes this token.
+    embeddings[tokens.index("<repo_name>"), : len(MARK)] = np.frombuffer(MARK, np.uint8) / 4096
+    put("token_embd.weight", embeddings)
     for layer in range(layers):
         block = f"blk.{layer}"
         add(f"{block}.attn_q.weight", embedding, embedding)

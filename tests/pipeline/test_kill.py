@@ -52,9 +52,9 @@ def kill(process: subprocess.Popen[str]) -> None:
     process.wait()
 
 
-def killed(program: Program, moment: str) -> None:
+def killed(program: Program, moment: str, *more: str) -> None:
     """A run that was killed at that moment."""
-    kill(program.start_up_to(moment, *AGAIN))
+    kill(program.start_up_to(moment, *AGAIN, *more))
     program.gate.unlink()
 
 
@@ -93,6 +93,23 @@ def test_a_kill_during_conversion_exports_again_without_training(program, server
     program.run(*AGAIN)
     assert program.newest.record["stages"]["train"] == trained
     assert_finished(program, server, old)
+
+
+def test_what_was_begun_without_registering_is_registered_where_it_goes_on(program, server, old):
+    killed(program, "Progress:export", "--no_register")
+    trained = program.newest.record["stages"]["train"]
+    program.run(*AGAIN)
+    assert program.newest.record["stages"]["train"] == trained
+    assert_finished(program, server, old)
+
+
+def test_what_was_begun_to_be_registered_may_go_on_without(program, server, old):
+    killed(program, "Progress:export")
+    trained = program.newest.record["stages"]["train"]
+    told = program.run(*AGAIN, "--no_register")
+    assert told["run"] == 2 and told["ollama"] is None and list(Path(told["folder"]).glob("*.gguf"))
+    assert program.newest.record["stages"]["train"] == trained and program.newest.is_done
+    assert_old_model_answers(server, old)
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,12 @@ import json
 import math
 import shlex
 
+import gguf
 import pytest
 import requests
 
 from ollama_export.server.client import OllamaClient
-from pipeline.run.standing import standing_run
+from pipeline.run.standing import look
 from tests.support.launcher import DDP, launcher
 from tests.support.program import Program
 
@@ -18,6 +19,16 @@ from tests.support.program import Program
 @pytest.fixture
 def program(tmp_path, ollama):
     return Program(tmp_path, ollama.url)
+
+
+def template_in_gguf(run):
+    """The chat template in the GGUF that a run has kept."""
+    (path,) = run.folder.glob("*.gguf")
+    return gguf.GGUFReader(path).get_field("tokenizer.chat_template").contents()
+
+
+def template_of_base(program):
+    return json.loads((program.base / "tokenizer_config.json").read_text(encoding="utf-8"))["chat_template"]
 
 
 def test_a_run_trains_exports_proves_registers_and_records(program, ollama):
@@ -29,6 +40,7 @@ def test_a_run_trains_exports_proves_registers_and_records(program, ollama):
     # Ollama keeps the very file that was written.
     assert client.stored_gguf(name) == told["gguf"]["digest"] == told["ollama"]["gguf"]
     run = program.history.newest(name)
+    assert template_in_gguf(run) != template_of_base(program)
     losses = [loss for _, loss in run.record["training"]["losses"]]
     assert len(losses) == 6 and all(map(math.isfinite, losses))
     assert run.record["training"]["val_losses"][0][0] == 0 and run.record["training"]["val_losses"][-1][0] == 6
@@ -37,7 +49,9 @@ def test_a_run_trains_exports_proves_registers_and_records(program, ollama):
     assert (run.folder / "Modelfile").read_text(encoding="utf-8").startswith(f"FROM ./{run.folder.parent.name}.gguf")
     for proof in run.record["proofs"]:
         assert client.rendered(name, proof["messages"]) == proof["prompt"]
-    assert [model for model in ollama.models() if "rehearsal" in model or "staging" in model] == []
+    assert [model for model in ollama.models() if model.startswith(f"{name}:") and "latest" not in model] == []
+    # on a real server others rehearse, too
+    assert ollama.is_real or not any("rehearsal" in model for model in ollama.models())
     shown = program.run("--ollama_name", name, "--verify")
     assert shown["verified"]
 
@@ -66,35 +80,37 @@ def test_training_on_keeps_the_old_model_and_rollback_brings_it_back(program, ol
     back = program.run("--ollama_name", name, "--rollback")
     assert back["backup"] == second["ollama"]["backup"]
     assert client.digest(name) == first["ollama"]["digest"]
-    assert standing_run(program.history, name).number == 1
+    assert look(program.history, name, client).run.number == 1
 
 
-def test_overwriting_leaves_no_backup_and_the_record_of_both(program, ollama):
-    name = ollama.name("zzhua")
+def test_overwriting_keeps_what_stood_as_one_backup_and_the_record_of_both(program, ollama):
+    name, client = ollama.name("zzhua"), OllamaClient(ollama.url)
     first = program.run("--ollama_name", name)
     second = program.run("--ollama_name", name, "--force", "--seed", "7")
-    assert second["ollama"]["backup"] is None
-    assert OllamaClient(ollama.url).digest(name) == second["ollama"]["digest"] != first["ollama"]["digest"]
-    assert [model for model in ollama.models() if model.startswith(name)] == [f"{name}:latest"]
-    assert [run.number for run in program.history.runs(name)] == [1, 2]
+    assert client.digest(second["ollama"]["backup"]) == first["ollama"]["digest"]
+    third = program.run("--ollama_name", name, "--force", "--seed", "8")
+    assert client.digest(third["ollama"]["backup"]) == second["ollama"]["digest"]
+    assert client.digest(name) == third["ollama"]["digest"]
+    assert len([model for model in ollama.models() if model.startswith(name)]) == 2
+    assert [run.number for run in program.history.runs(name)] == [1, 2, 3]
 
 
 def test_without_ollama_the_gguf_is_kept_and_registered_later_without_training(program, ollama):
     name = ollama.name("zzhua")
     told = program.run("--ollama_name", name, "--no_register")
     run = program.history.newest(name)
-    gguf = next(run.folder.glob("*.gguf"))
-    assert told["ollama"] is None and gguf.stat().st_size == told["gguf"]["size"]
+    written = next(run.folder.glob("*.gguf"))
+    assert told["ollama"] is None and written.stat().st_size == told["gguf"]["size"]
     registered = program.run("--ollama_name", name, "--register_only")
     assert registered["run"] == 1 and OllamaClient(ollama.url).exists(name)
     assert registered["stages"]["train"] == told["stages"]["train"]
     # Also where the file is gone, as the Modelfile that needs it says: it is made again from the adapter.
     OllamaClient(ollama.url).delete(name)
-    assert not gguf.exists()
+    assert not written.exists()
     how = (run.folder / "Modelfile").read_text(encoding="utf-8").splitlines()[1]
     again = program.run(*shlex.split(how.removeprefix("#   python train_to_ollama.py")))
     assert again["gguf"]["digest"] == told["gguf"]["digest"] and OllamaClient(ollama.url).exists(name)
-    assert gguf.exists() and (run.folder / "Modelfile").read_text(encoding="utf-8").startswith("FROM")
+    assert written.exists() and (run.folder / "Modelfile").read_text(encoding="utf-8").startswith("FROM")
     # What is said of serving holds from then on.
     colder = program.run("--ollama_name", name, "--register_only", "--temperature", "0.2", "--quantize", "f16")
     assert colder["stages"]["train"] == told["stages"]["train"] and colder["gguf"]["file_type"] == "f16"
@@ -118,10 +134,11 @@ def test_faulty_data_train_nothing_and_change_nothing(program):
     assert program.newest is None
 
 
-def test_a_dry_run_shows_the_plan_and_leaves_no_trace(program):
+def test_a_dry_run_shows_the_plan_and_leaves_no_trace(program, ollama):
+    before = ollama.models()
     told = program.run("--dry_run", "--lora_rank", "16")
     assert told["status"] == "dry_run" and told["plan"]["lora_rank"] == 16
-    assert not program.history.home.exists()
+    assert not program.history.home.exists() and ollama.models() == before
 
 
 @pytest.mark.usefixtures("ollama_is_local")
@@ -147,14 +164,15 @@ def test_an_ollama_too_old_to_render_is_proven_by_token_counts(tmp_path):
 
     with OllamaServer(tmp_path / "models", old=True) as server:
         told = Program(tmp_path, server.url).run()
-        assert told["ok"] and server.url
+        assert told["ok"] and "the proof went by token counts" in told["shown"]
         assert requests.get(f"{server.url}/api/tags", timeout=10).json()["models"][0]["name"] == "zzhua:latest"
 
 
 def test_a_template_of_the_bases_own_is_kept_when_asked_for(program, ollama):
     name = ollama.name("own")
-    told = program.run("--ollama_name", name, "--keep_chat_template")
-    assert told["ok"] and json.dumps(told)
+    told = program.run("--ollama_name", name, "--keep_chat_template", "--keep_gguf")
+    assert told["ok"] and OllamaClient(ollama.url).exists(name)
+    assert template_in_gguf(program.history.newest(name)) == template_of_base(program)
 
 
 def test_two_processes_speak_with_one_voice_and_make_one_model(tmp_path):
@@ -162,6 +180,7 @@ def test_two_processes_speak_with_one_voice_and_make_one_model(tmp_path):
     alone = program.run("--no_register", "--ollama_name", "alone")
     told = program.run("--no_register", "--ollama_name", "together", launcher=launcher(*DDP))
     assert told["status"] == "done" and told["shown"].count("step 6/6") == 1
+    # two halves of a step are summed up in another order
     assert told["loss"] == pytest.approx(alone["loss"], rel=1e-4)
     assert [run.number for run in program.history.runs("together")] == [1]
     # What ends before any training ends in all of them.

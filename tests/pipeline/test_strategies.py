@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from lora_trainer.errors import UsageError
 from lora_trainer.plan import TrainPlan
 from pipeline.request import Request
 from pipeline.strategies import (
+    ADD_EPOCHS,
+    RANKS,
+    RATES,
     STRATEGIES,
-    Strategy,
     advised_epochs,
     needs_confirmation,
     plan_for,
@@ -86,12 +90,94 @@ def test_fewer_dialogues_are_advised_more_epochs(dialogues: int, advice: tuple[f
     assert advised_epochs(dialogues) == advice
 
 
-@pytest.mark.parametrize("row", STRATEGIES, ids=lambda row: row.name)
-def test_accepted_suggestions_make_a_whole_plan(row: Strategy) -> None:
-    suggested = suggestions(row.name, RECORD, 60)
-    assert set(suggested) == set(row.asks)
-    plan = plan_for(Request(), RECORD, suggested, 60, answered="strategy")
+def test_the_four_strategies_of_the_guide_ask_for_their_numbers_in_its_order() -> None:
+    assert [(row.name, row.emoji.strip(), row.asks) for row in STRATEGIES] == [
+        ("incremental", "📈", ("add_epochs",)),
+        ("retune", "⚙️", ("learning_rate", "lora_rank", "epochs")),
+        ("augment", "📊", ("epochs",)),
+        ("custom", "🔧", ("epochs", "learning_rate", "lora_rank")),
+    ]
+    assert {row.name: row.presets for row in STRATEGIES if row.presets} == {
+        "retune": {
+            "quality": {"learning_rate": 1e-4, "lora_rank": 16, "epochs": 3.0},
+            "fast": {"learning_rate": 3e-4, "lora_rank": 8, "epochs": 2.0},
+        }
+    }
+
+
+def test_the_advice_is_the_guides() -> None:
+    assert [advice.value for advice in ADD_EPOCHS] == [1.0, 1.5, 2.0, 3.0]
+    assert {advice.key: advice.value for advice in RATES} == {
+        "rate_careful": 1e-5,
+        "rate_steady": 1e-4,
+        "rate_default": 2e-4,
+        "rate_bold": 5e-4,
+    }
+    assert {advice.key: advice.value for advice in RANKS} == {"rank_4": 4, "rank_8": 8, "rank_16": 16, "rank_32": 32}
+
+
+@pytest.mark.parametrize(
+    ("name", "dialogues", "suggested", "numbers"),
+    [
+        ("incremental", 60, {"add_epochs": 1.5}, (3.5, 2e-4, 8)),
+        ("retune", 60, {"learning_rate": 1e-4, "lora_rank": 16, "epochs": 3.0}, (3.0, 1e-4, 16)),
+        ("augment", 5, {"epochs": 6.5}, (6.5, 2e-4, 8)),
+        ("augment", 60, {"epochs": 3.5}, (3.5, 2e-4, 8)),
+        ("augment", 300, {"epochs": 2.5}, (2.5, 2e-4, 8)),
+        ("custom", 60, {"epochs": 2.0, "learning_rate": 2e-4, "lora_rank": 8}, (2.0, 2e-4, 8)),
+    ],
+)
+def test_accepted_suggestions_make_a_whole_plan(
+    name: str, dialogues: int, suggested: dict[str, float], numbers: tuple[float, float, int]
+) -> None:
+    assert suggestions(name, RECORD, dialogues) == suggested
+    plan = plan_for(Request(), RECORD, suggested, dialogues, answered="strategy")
+    assert (plan.epochs, plan.learning_rate, plan.lora_rank) == numbers
+    changed = {"epochs" if number == "add_epochs" else number for number in suggested}
+    assert {number for number, source in plan.sources.items() if source == "strategy"} == changed
     assert "answer" not in plan.sources.values()
+
+
+def test_a_warm_start_counts_its_own_epochs_alone() -> None:
+    assert plan_for(Request(warm_start=True, add_epochs=1.5), RECORD, {}, 60).epochs == 1.5
+    assert plan_for(Request(warm_start=True), RECORD, {"add_epochs": 1.0}, 60).epochs == 1.0
+
+
+def test_what_is_not_spoken_of_stays_as_recorded() -> None:
+    record = TrainPlan(
+        epochs=3.0, learning_rate=1e-4, lora_rank=16, lora_alpha=8.0, lora_dropout=0.1, batch_size=2, max_length=512,
+        seed=7, scheduler="constant", qlora=True,
+    )  # fmt: skip
+    plan = plan_for(Request(), record, {}, 300)
+    assert plan == TrainPlan(**{**record.to_json(), "sources": plan.sources})
+    assert plan.sources == {**dict.fromkeys(plan.sources, "record"), "early_stop": "default"}
+
+
+@pytest.mark.parametrize(
+    ("flags", "number", "value"),
+    [
+        ({"epochs": 3.0}, "epochs", 3.0),
+        ({"ladder": "2,4"}, "epochs", 4.0),
+        ({"learning_rate": 1e-4}, "learning_rate", 1e-4),
+        ({"lora_rank": 16}, "lora_rank", 16),
+        ({"lora_alpha": 5.0}, "lora_alpha", 5.0),
+        ({"lora_dropout": 0.0}, "lora_dropout", 0.0),
+        ({"batch_size": 2}, "batch_size", 2),
+        ({"max_length": 64}, "max_length", 64),
+        ({"seed": 0}, "seed", 0),
+        ({"scheduler": "cosine"}, "scheduler", "cosine"),
+        ({"early_stop": True}, "early_stop", True),
+        ({"qlora": True}, "qlora", True),
+        ({"no_qlora": True}, "qlora", False),
+    ],
+    ids=str,
+)
+def test_every_flag_of_a_number_wins_and_is_named_as_its_source(
+    flags: dict[str, Any], number: str, value: float | str
+) -> None:
+    record = TrainPlan(lora_dropout=0.1, qlora="no_qlora" in flags)
+    plan = plan_for(Request(**flags), record, {"epochs": 9.0, "learning_rate": 1e-3, "lora_rank": 2}, 60)
+    assert (getattr(plan, number), plan.sources[number]) == (value, "flag")
 
 
 def test_an_impossible_answer_is_refused() -> None:
@@ -123,3 +209,4 @@ def test_a_schedule_that_cannot_be_gone_on_with_is_noted(scheduler: str, told: i
 def test_few_dialogues_and_a_bold_rate_are_noted() -> None:
     keys = [note.key for note in warnings(TrainPlan(learning_rate=2e-3), None, 19)]
     assert keys == ["note.bold_rate", "note.few_dialogues"]
+    assert warnings(TrainPlan(learning_rate=5e-4), None, 20) == []

@@ -47,6 +47,8 @@ def conversation(flags: str) -> None:
         )
         plan = decision.plan
         result = (name, choice, base, decision.strategy, plan.epochs, plan.learning_rate, plan.lora_rank)
+        if decision.request.ladder:
+            result += ("in rungs",)
         screen.text("RESULT " + " ".join(map(str, result)))
         return {}
 

@@ -25,6 +25,11 @@ def tensors(path: Path) -> dict[str, Any]:
     return {tensor.name: tensor for tensor in gguf.GGUFReader(path).tensors}
 
 
+def same_sums(found: Any, expected: Any) -> bool:
+    """Are two libraries' products in float32 the same? Each adds up in an order that depends on the processor."""
+    return bool(np.allclose(found, expected, rtol=0, atol=1e-6))
+
+
 def divergence(expected: Any, found: Any) -> float:
     """KL(expected || found) of two distributions given as log-probabilities, in nats."""
     return float(np.sum(np.exp(expected) * (np.array(expected) - np.array(found))))

@@ -11,10 +11,13 @@ from types import TracebackType
 from typing import Self
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
+NEXT = "89abcdef0123456789abcdef0123456789abcdef"
 
 
 class HubServer:
-    """Serves `models` (folder name with "--" for "/"); `gated` ids answer 403, `failing` file names break off."""
+    """Serves `models` (folder name with "--" for "/"), each at COMMIT; `gated` ids answer 403, `failing` file names
+    break off. A folder beside a model's, named after it with "@NEXT", is its next commit and what `main` is then.
+    """
 
     def __init__(self, models: Path) -> None:
         self.models, self.gated, self.failing, self.status = models, set[str](), set[str](), 0
@@ -33,27 +36,29 @@ class HubServer:
                 if hub.status:
                     return self.answer(hub.status, b"{}")
                 api = parts[:2] == ["api", "models"]
-                repo = "/".join(parts[2:4] if api else parts[:2])
-                folder = hub.models / repo.replace("/", "--")
+                repo, *rest = "/".join(parts[2:4] if api else parts[:2]), *parts[4 if api else 2 :]
+                folder, commit = hub.at(repo, rest[1] if len(rest) > 1 else "main")
                 if repo in hub.gated:
                     return self.answer(403, b"{}", {"X-Error-Code": "GatedRepo"})
                 if not folder.is_dir():
                     return self.answer(401, b"{}", {"X-Error-Code": "RepoNotFound"})
+                if commit is None:
+                    return self.answer(404, b"{}", {"X-Error-Code": "RevisionNotFound"})
                 if api and parts[4:5] == ["tree"]:
                     return self.answer(200, json.dumps(hub.tree(folder)).encode())
                 if api:
                     siblings = [{"rfilename": entry["path"]} for entry in hub.tree(folder)]
-                    info = {"id": repo, "sha": COMMIT, "siblings": siblings, "private": False, "tags": []}
+                    info = {"id": repo, "sha": commit, "siblings": siblings, "private": False, "tags": []}
                     return self.answer(200, json.dumps(info).encode())
-                return self.file(folder / parts[-1])
+                return self.file(folder / parts[-1], commit)
 
-            def file(self, path: Path) -> None:
+            def file(self, path: Path, commit: str) -> None:
                 if not path.is_file():
                     return self.answer(404, b"", {"X-Error-Code": "EntryNotFound"})
                 data = path.read_bytes()
                 if self.command == "GET":
                     hub.fetched.append(path.name)
-                headers = {"ETag": f'"{hashlib.sha1(data).hexdigest()}"', "X-Repo-Commit": COMMIT}
+                headers = {"ETag": f'"{hashlib.sha1(data).hexdigest()}"', "X-Repo-Commit": commit}
                 return self.answer(200, data, headers, cut=path.name in hub.failing)
 
             def answer(
@@ -71,6 +76,14 @@ class HubServer:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+
+    def at(self, repo: str, revision: str) -> tuple[Path, str | None]:
+        """The folder and the commit of a model's revision; no commit where there is none such."""
+        folder = self.models / repo.replace("/", "--")
+        after = folder.with_name(folder.name + "@NEXT")
+        if revision in (NEXT, "main") and after.is_dir():
+            return after, NEXT
+        return folder, COMMIT if revision in (COMMIT, "main") else None
 
     def tree(self, folder: Path) -> list[dict[str, object]]:
         """The files of a model as the hub lists them."""

@@ -7,13 +7,13 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pipeline.run.history import History, Run
 from tests.support.project import ROOT
-from tests.support.tiny import make_tiny
+from tests.support.tiny import make_speaker
 
 # Nobody listens on the discard port.
 NO_OLLAMA = "127.0.0.1:9"
@@ -26,7 +26,7 @@ class Program:
         self.folder = folder
         self.history = History(folder / "运行 runs")
         self.data = folder / "数据 data"
-        self.base = make_tiny(folder / "基座 base")
+        self.base = make_speaker(folder / "基座 base")
         self.environment = {
             **{name: value for name, value in os.environ.items() if name not in ("OLLAMA_HOST", "TEST_OLLAMA_HOST")},
             "TRAIN_TO_OLLAMA_HOME": str(self.history.home),
@@ -50,7 +50,17 @@ class Program:
     def command(self, *flags: str) -> list[str]:
         """The command line; `flags` come last and so win. One epoch where they don't speak of epochs."""
         given = ["--ollama_name", "zzhua", "--base_model", str(self.base), "--data_dir", str(self.data)]
-        epochs = [] if {"--epochs", "--add_epochs", "--ladder"} & set(flags) else ["--epochs", "1"]
+        own = {
+            "--epochs",
+            "--add_epochs",
+            "--ladder",
+            "--register_only",
+            "--rollback",
+            "--verify",
+            "--history",
+            "--resume",
+        }
+        epochs = [] if own & set(flags) else ["--epochs", "1"]
         return [sys.executable, str(ROOT / "train_to_ollama.py"), *given, *epochs, *flags]
 
     def held(self, moment: str, *flags: str) -> list[str]:
@@ -99,6 +109,20 @@ class Program:
         lines = done.stdout.splitlines()
         assert len(lines) == 1, done.stdout
         return {**json.loads(lines[0]), "shown": done.stderr}
+
+    def run_bare(self, *flags: str, expect: int = 0, environment: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """As `run`, with no flags but these: no base model, no data."""
+        done = subprocess.run(
+            [sys.executable, str(ROOT / "train_to_ollama.py"), *flags, "--json"],
+            env={**self.environment, **(environment or {})},
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            timeout=600,
+        )
+        assert done.returncode == expect, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return {**json.loads(done.stdout), "shown": done.stderr}
 
     def output(self) -> str:
         """What the run begun last has written so far."""

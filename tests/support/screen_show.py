@@ -42,7 +42,9 @@ def incremental_review() -> Review:
         val_dialogues=10,
         steps=plan.total_steps(60),
         system="你是林栀，一个温柔害羞的女孩子，说话很短，总是带着小小的动作。",
-        quantize="q8_0",
+        files=("data/train.jsonl", "data/val.jsonl"),
+        data_source="default",
+        serving=(("review.system", "你是林栀，一个24岁的温柔女孩。", "rows"), ("review.quantize", "q8_0", "default")),
     )
 
 

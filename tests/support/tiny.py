@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import io
 import json
+import secrets
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,11 @@ TEXT = [
     "She said: \"don't worry, it's {fine}\" and then 3 + 4 = 7.",
     "Hello there, how are you today? I am fine, thank you. See you tomorrow!",
 ]
+
+LONGEST = 64
+"""Tokens of a speaker's greedy answer at most, its end included."""
+MARK = secrets.token_bytes(16)
+"""This process's own."""
 
 # Qwen2's own pre-tokenizer (tokenizer.json of Qwen2.5): llama.cpp knows it as "qwen2".
 SPLIT = (
@@ -80,6 +87,9 @@ TOKENIZERS: dict[str, tuple[str, list[str], str | None, str, str, str, str]] = {
               "Qwen2Tokenizer", CHATML),
     "qwen3": ("bpe", ["<|endoftext|>", "<|im_start|>", "<|im_end|>"], None, "<|im_end|>", "<|endoftext|>",
               "Qwen2Tokenizer", QWEN3),
+    # one of those for which llama.cpp's converter would run code that lies beside the weights
+    "glm4": ("bpe", ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|user|>"], None, "<|im_end|>", "<|endoftext|>",
+             "PreTrainedTokenizerFast", CHATML),
     "llama": ("bpe", ["<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"],
               "<|begin_of_text|>", "<|eot_id|>", "<|end_of_text|>", "PreTrainedTokenizerFast", LLAMA3),
     "mistral": ("bpe", ["<unk>", "<s>", "</s>", "[INST]", "[/INST]", "<pad>"], "<s>", "</s>", "<pad>",
@@ -95,23 +105,81 @@ TOKENIZERS: dict[str, tuple[str, list[str], str | None, str, str, str, str]] = {
 
 def make_tiny(folder: Path, family: str = "qwen2", *, tied: bool = True, shards: int = 1, seed: int = 0) -> Path:
     """Write a model folder (below 1 MB, bfloat16) of `family` that transformers and llama.cpp's converter both read."""
+    model = _random_model(_config(family, _write_tokenizer(folder, family).get_vocab(), tied), seed)
+    size = sum(p.numel() * p.element_size() for p in model.parameters())
+    model.save_pretrained(folder, max_shard_size=size + 1 if shards == 1 else size // shards + 1)
+    return folder
+
+
+def make_speaker(folder: Path, *, says: Sequence[int] = (), seed: int = 0) -> Path:
+    """Write a qwen2 (untied) that answers as a trained model does: printable text, no token twice, then its end.
+
+    Random weights write halves of characters and repeat themselves, and servers break such answers off. Here each
+    token follows from the one before, by so much that a greedy answer is the same whoever computes it, and by so
+    little that sampled ones differ. `says`: the tokens of the answers, in order, instead of printable ones.
+
+    The last row of the embedding, which no token reads, holds `MARK`: no other process makes the same file.
+    """
+    import torch
+
+    tokenizer = _write_tokenizer(folder, "qwen2")
+    vocabulary = tokenizer.get_vocab()
+    model = _random_model(_config("qwen2", vocabulary, tied=False), seed)
+    end, newline = vocabulary["<|im_end|>"], vocabulary["Ċ"]
+    printable = [token for token in range(vocabulary["<|endoftext|>"]) if _is_printable(tokenizer.decode([token]))]
+    text = list(says) or [printable[i] for i in torch.randperm(len(printable))]
+    # the generation prompt ends in a newline
+    before, after = torch.tensor([newline, *text]), torch.tensor([*text, end])
+    after[LONGEST - 1 :: LONGEST] = end
+    with torch.no_grad():
+        for layer in model.model.layers:
+            for weight in (layer.self_attn.o_proj.weight, layer.mlp.down_proj.weight):
+                weight *= 0.05
+                weight[-1] = 0
+        given, wanted = model.get_input_embeddings().weight, model.get_output_embeddings().weight
+        given *= 2.4 / given.norm(dim=1, keepdim=True)
+        given[:, -1] = 1
+        wanted.zero_().index_add_(0, after, given[before], alpha=0.4)
+        # the last hidden dimension is the same after every token: a bias
+        wanted[:, -1] = -8
+        wanted[after, -1] = 0
+        given[-1, : len(MARK)] = torch.tensor(list(MARK)) / 256
+    model.save_pretrained(folder)
+    return folder
+
+
+def _is_printable(text: str) -> bool:
+    return text.isprintable() and "\ufffd" not in text
+
+
+def _random_model(config: Any, seed: int) -> Any:
     import torch
     from transformers import AutoModelForCausalLM
 
-    folder.mkdir(parents=True, exist_ok=True)
-    vocabulary = _write_tokenizer(folder, family)
     torch.manual_seed(seed)
-    model = AutoModelForCausalLM.from_config(_config(family, vocabulary, tied))
+    model = AutoModelForCausalLM.from_config(config)
     # so large that greedy answers wander instead of repeating one token; Gemma multiplies its embedding by 8
-    embedding = 0.03 if family.startswith("gemma") else 0.3
+    embedding = 0.03 if config.model_type.startswith("gemma") else 0.3
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if parameter.dim() == 2:
                 parameter.normal_(0, embedding if "embed" in name or "lm_head" in name else 0.15)
-    model = model.to(torch.bfloat16)
-    size = sum(p.numel() * p.element_size() for p in model.parameters())
-    model.save_pretrained(folder, max_shard_size=size + 1 if shards == 1 else size // shards + 1)
-    return folder
+    return model.to(torch.bfloat16)
+
+
+def add_tokens(folder: Path, count: int) -> None:
+    """Give a model folder's tokenizer special tokens <0>, <1>, … and its embedding none."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    names = [f"<{number}>" for number in range(count)]
+    tokenizer.add_special_tokens(names)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    config["added_tokens_decoder"] |= {
+        str(tokenizer.token_to_id(name)): {"content": name, "special": True} for name in names
+    }
+    (folder / "tokenizer_config.json").write_text(json.dumps(config, ensure_ascii=False), encoding="utf-8")
 
 
 def _config(family: str, vocabulary: dict[str, int], tied: bool) -> Any:
@@ -146,7 +214,8 @@ def _config(family: str, vocabulary: dict[str, int], tied: bool) -> Any:
     return AutoConfig.for_model("gemma3_text" if family == "gemma3" else family, **shape)
 
 
-def _write_tokenizer(folder: Path, family: str) -> dict[str, int]:
+def _write_tokenizer(folder: Path, family: str) -> Any:
+    folder.mkdir(parents=True, exist_ok=True)
     kind, special, bos, eos, pad, tokenizer_class, template = TOKENIZERS[family]
     tokenizer = _byte_level(special) if kind == "bpe" else _sentencepiece(folder, family, special)
     if bos and family != "phi3":
@@ -179,7 +248,7 @@ def _write_tokenizer(folder: Path, family: str) -> dict[str, int]:
     if family in ("qwen2", "qwen3"):
         config["add_bos_token"] = False
     (folder / "tokenizer_config.json").write_text(json.dumps(config, ensure_ascii=False, indent=1), encoding="utf-8")
-    return tokenizer.get_vocab()
+    return tokenizer
 
 
 def _added(kind: str, special: list[str], bos: str | None, eos: str, pad: str) -> list[str]:

@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.support.project import ROOT
 from wizard import demo
 from wizard.command_line import parse
@@ -21,7 +23,14 @@ def test_the_demo_trains_by_flags_that_anybody_could_type() -> None:
     request = parse(flags)
     assert request.data_dir == demo.DATA
     assert request.no_register
+    assert (request.base_model, request.yes, request.on_exists) == (str(demo.embedded_base_model()), True, "overwrite")
+    assert (request.epochs, request.learning_rate) == (2.0, 1e-3)
     assert not parse(demo.train_command(Path("base.gguf"), register=True)[2:]).no_register
+
+
+def test_further_flags_go_to_the_training_and_its_exit_code_comes_back(capfd: pytest.CaptureFixture[str]) -> None:
+    assert demo.main(["--lang", "en", "--epochs", "two"]) == 2
+    assert "--epochs wants a number, not “two”" in capfd.readouterr().out
 
 
 def test_the_demo_runs_to_the_answers_and_names_the_command_that_registers(tmp_path: Path) -> None:
@@ -43,6 +52,6 @@ def test_the_demo_runs_to_the_answers_and_names_the_command_that_registers(tmp_p
         assert question.split()[0] in done.stdout
     assert 'Answers with "Arrr": 0/10 before' in done.stdout
     record = json.loads((tmp_path / demo.NAME / "1" / "run.json").read_text(encoding="utf-8"))
-    assert record["status"] == "done"
+    assert (record["status"], record["plan"]["epochs"]) == ("done", 0.1)
     command = shlex.split(done.stdout.rstrip().splitlines()[-1])
     assert parse(command[2:]).register_only

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from ollama_export.server.client import OllamaClient
-from tests.ollama_server.server import OllamaServer
+from tests.support.ollama_fixture import running_ollama
 from tests.support.program import ROOT, Program
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="a pseudo-terminal of POSIX")
@@ -25,21 +25,21 @@ def start(program: Program, *flags: str, watcher: str = "", **size: int):
 def test_an_evening_from_the_first_name_to_training_on_and_cancelling(tmp_path):
     from tests.support.terminal import CTRL_C, ENTER
 
-    with OllamaServer(tmp_path / "models") as server:
-        program = Program(tmp_path, server.url)
+    with running_ollama() as server:
+        program, model = Program(tmp_path, server.url), server.name("zzhua")
         base = ("--base_model", str(program.base))
         with start(program, *base) as terminal:
-            terminal.wait_for("给模型起个名字").send("zzhua", ENTER)
+            terminal.wait_for("给模型起个名字").send(model, ENTER)
             terminal.wait_for("就这样开始吗").send(ENTER)
             terminal.wait_for("已经可以用了").wait_for("--continue_train")
             assert terminal.finish() == 0
             shown = terminal.everything
-        for words in ("模型", "损失", "训练记录", "ollama run zzhua"):
+        for words in ("模型", "损失", "训练记录", f"ollama run {model}"):
             assert words in shown
-        first = OllamaClient(server.url).digest("zzhua")
+        first = OllamaClient(server.url).digest(model)
 
-        with start(program, "--ollama_name", "zzhua") as terminal:
-            terminal.wait_for("「zzhua」已经在 Ollama 里了")
+        with start(program, "--ollama_name", model) as terminal:
+            terminal.wait_for(f"「{model}」已经在 Ollama 里了")
             for line in ("1) 继续训练", "2) 强制覆盖", "3) 跳过训练", "4) 取消操作"):
                 assert line in terminal.screen
             terminal.send("1", ENTER).wait_for("选择继续训练的策略")
@@ -51,16 +51,31 @@ def test_an_evening_from_the_first_name_to_training_on_and_cancelling(tmp_path):
             terminal.wait_for("已经可以用了").wait_for("--rollback")
             assert terminal.finish() == 0
         client = OllamaClient(server.url)
-        second = client.digest("zzhua")
-        assert second != first and program.newest.plan.epochs == 3.0
+        second = client.digest(model)
+        assert second != first and program.history.newest(model).plan.epochs == 3.0
 
-        with start(program, "--ollama_name", "zzhua") as terminal:
+        with start(program, "--ollama_name", model) as terminal:
             terminal.wait_for("取消操作").send("4", ENTER)
             assert terminal.finish() == 3
-        with start(program, "--ollama_name", "zzhua") as terminal:
+        with start(program, "--ollama_name", model) as terminal:
             terminal.wait_for("取消操作").send(CTRL_C)
             assert terminal.finish() == 3
-        assert client.digest("zzhua") == second and len(program.history.runs("zzhua")) == 2
+        assert client.digest(model) == second and len(program.history.runs(model)) == 2
+
+
+def test_epochs_that_are_answered_in_the_place_of_a_ladder_are_trained_alone(tmp_path):
+    from tests.support.terminal import CLEAR, ENTER
+
+    program = Program(tmp_path)
+    flags = ("--ollama_name", "zzhua", "--base_model", str(program.base), "--no_register", "--ladder", "1,2")
+    with start(program, *flags) as terminal:
+        terminal.wait_for("就这样开始吗").send("2", ENTER)
+        terminal.wait_for("总共训练几轮").send(CLEAR, "0.5", ENTER)
+        terminal.wait_for("学习率？").send(ENTER).wait_for("LoRA 的秩？").send(ENTER)
+        terminal.wait_for("3) 取消").send("1", ENTER)
+        terminal.wait_for("训练好了")
+        assert terminal.finish() == 0
+    assert [(run.record["status"], run.plan.epochs) for run in program.history.runs("zzhua")] == [("done", 0.5)]
 
 
 def test_control_c_in_training_keeps_what_is_done_and_the_same_command_goes_on(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,7 @@ from pipeline.request import Request
 from tests.support.conversation import EXISTING, RECORD, check, review
 from tests.support.terminal import CLEAR, CTRL_C, DOWN, ENTER, ESCAPE, Terminal
 from wizard import flow
+from wizard.questions import Existing
 from wizard.screen.screen import Screen
 
 
@@ -150,6 +152,28 @@ def test_escape_goes_one_question_back_and_from_the_first_one_to_the_menu() -> N
         assert result(terminal).split()[3] == "augment"
 
 
+def test_escape_goes_back_one_question_and_no_further() -> None:
+    with talk(CONTINUE) as terminal:
+        terminal.wait_for("选择继续训练的策略").send("4", ENTER)
+        terminal.wait_for("总共训练几轮").send(CLEAR, "3", ENTER)
+        terminal.wait_for("学习率？").send("2", ENTER)
+        terminal.wait_for("LoRA 的秩？").send(ESCAPE)
+        terminal.wait_for("学习率？").send("1", ENTER)
+        terminal.wait_for("LoRA 的秩？").send("1", ENTER)
+        terminal.wait_for("就这样").send(ENTER)
+        assert result(terminal) == "zzhua continue recorded custom 3.0 1e-05 4"
+
+
+def test_escape_from_own_numbers_returns_to_the_presets() -> None:
+    with talk(CONTINUE) as terminal:
+        terminal.wait_for("选择继续训练的策略").send("2", ENTER)
+        terminal.wait_for("3) 自己设定").send("3", ENTER)
+        terminal.wait_for("学习率？").send(ESCAPE)
+        terminal.wait_for("2) 快速").send("2", ENTER)
+        terminal.wait_for("就这样").send(ENTER)
+        assert result(terminal) == "zzhua continue recorded retune 2.0 0.0003 8"
+
+
 def test_the_review_can_be_gone_back_from_even_when_flags_decided_everything() -> None:
     with talk(f"{CONTINUE} --strategy retune --epochs 4") as terminal:
         terminal.wait_for("就这样").send("2", ENTER)
@@ -157,6 +181,52 @@ def test_the_review_can_be_gone_back_from_even_when_flags_decided_everything() -
         terminal.wait_for("追加训练几轮").send("1", ENTER)
         terminal.wait_for("最终训练 3.0 轮").wait_for("1) 开始训练").send("1", ENTER)
         assert result(terminal) == "zzhua continue recorded incremental 3.0 0.0002 8"
+
+
+FLAGS = "--epochs 4 --learning_rate 5e-5 --lora_rank 32"
+
+
+@pytest.mark.parametrize("before", [f"{CONTINUE} {FLAGS}", f"{CONTINUE} --add_epochs 1 --learning_rate 5e-5"])
+def test_answers_after_the_review_win_over_the_flags_of_before(before: str) -> None:
+    with talk(before) as terminal:
+        terminal.wait_for("就这样").send("2", ENTER)
+        terminal.wait_for("4) 🔧 自定义配置").send("4", ENTER)
+        terminal.wait_for("总共训练几轮").send(CLEAR, "3", ENTER)
+        terminal.wait_for("2e-4  默认").send("2", ENTER)
+        terminal.wait_for("LoRA 的秩").send("3", ENTER)
+        terminal.wait_for("3) 取消").send("1", ENTER)
+        assert result(terminal) == "zzhua continue recorded custom 3.0 0.0001 16"
+
+
+def test_numbers_that_are_not_asked_after_the_review_are_the_recorded_ones() -> None:
+    with talk(f"{CONTINUE} {FLAGS}") as terminal:
+        terminal.wait_for("就这样").send("2", ENTER)
+        terminal.wait_for("3) 📊 数据增强").send("3", ENTER)
+        terminal.wait_for("总共训练几轮").send(CLEAR, "3", ENTER)
+        terminal.wait_for("3) 取消").send("1", ENTER)
+        assert result(terminal) == "zzhua continue recorded augment 3.0 0.0002 8"
+
+
+def test_answers_after_the_review_win_over_the_flags_of_a_new_model_too() -> None:
+    with talk(f"--ollama_name linzhi --base_model x {FLAGS}") as terminal:
+        terminal.wait_for("就这样").send("2", ENTER)
+        terminal.wait_for("总共训练几轮").send(CLEAR, "3", ENTER)
+        terminal.wait_for("2e-4  默认").send("2", ENTER)
+        terminal.wait_for("LoRA 的秩").send("3", ENTER)
+        terminal.wait_for("3) 取消").send("1", ENTER)
+        assert result(terminal) == "linzhi new x None 3.0 0.0001 16"
+
+
+@pytest.mark.parametrize(("key", "epochs"), [("1", "4.0 0.0002 8 in rungs"), ("2", "3.0 0.0002 8")])
+def test_a_ladder_is_climbed_unless_epochs_are_answered_in_its_place(key: str, epochs: str) -> None:
+    with talk("--ollama_name linzhi --base_model x --ladder 2,4") as terminal:
+        terminal.wait_for("就这样").send(key, ENTER)
+        if key == "2":
+            terminal.wait_for("总共训练几轮").send(CLEAR, "3", ENTER)
+            terminal.wait_for("2e-4  默认").send(ENTER)
+            terminal.wait_for("LoRA 的秩").send(ENTER)
+            terminal.wait_for("3) 取消").send("1", ENTER)
+        assert result(terminal) == f"linzhi new x None {epochs}"
 
 
 def test_a_new_model_can_be_changed_from_its_review() -> None:
@@ -256,12 +326,57 @@ def test_without_a_terminal_a_missing_decision_names_its_flag(flags: Mapping[str
     assert needed.value.values["flag"] == flag
 
 
-def test_flags_alone_decide_everything_without_a_terminal() -> None:
-    request = Request(ollama_name="zzhua", strategy="retune", learning_rate=1e-4)
-    screen = Screen(quiet=True)
-    assert flow.decide_existing(request, "zzhua", EXISTING) == "continue"
-    decision = flow.decide_plan(request, screen, "continue", RECORD, 60, lambda d: review(d, "continue", RECORD))
-    assert (decision.strategy, decision.plan.learning_rate, decision.plan.epochs) == ("retune", 1e-4, 2.0)
+def decided(**flags: Any) -> flow.Decision:
+    """What flags alone decide of a model that is continued."""
+    request = Request(ollama_name="zzhua", continue_train=True, **flags)
+    return flow.decide_plan(
+        request, Screen(quiet=True), "continue", RECORD, 60, lambda decision: review(decision, "continue", RECORD)
+    )
+
+
+@pytest.mark.parametrize(
+    ("flags", "strategy", "numbers"),
+    [
+        ({"add_epochs": 1.5}, "incremental", (3.5, 2e-4, 8)),
+        ({"add_epochs": 1.5, "learning_rate": 1e-4}, "incremental", (3.5, 1e-4, 8)),
+        ({"strategy": "incremental", "add_epochs": 1.5, "lora_rank": 16}, "incremental", (3.5, 2e-4, 16)),
+        ({"strategy": "augment", "epochs": 5.0}, "augment", (5.0, 2e-4, 8)),
+        ({"strategy": "augment", "epochs": 5.0, "learning_rate": 1e-4}, "augment", (5.0, 1e-4, 8)),
+        ({"strategy": "retune", "learning_rate": 1e-4}, "retune", (2.0, 1e-4, 8)),
+        ({"strategy": "retune", "lora_rank": 16}, "retune", (2.0, 2e-4, 16)),
+        ({"strategy": "retune", "epochs": 3.0}, "retune", (3.0, 2e-4, 8)),
+        ({"strategy": "custom", "lora_rank": 16}, "custom", (2.0, 2e-4, 16)),
+        ({"ladder": "2,3"}, "custom", (3.0, 2e-4, 8)),
+    ],
+    ids=str,
+)
+def test_flags_alone_decide_everything_and_hold_with_every_strategy(
+    flags: dict[str, Any], strategy: str, numbers: tuple[float, float, int]
+) -> None:
+    decision = decided(**flags)
+    plan = decision.plan
+    assert (decision.strategy, (plan.epochs, plan.learning_rate, plan.lora_rank)) == (strategy, numbers)
+    given = flags.keys() & {"epochs", "learning_rate", "lora_rank"}
+    assert {name for name, source in plan.sources.items() if source == "flag"} >= given
+
+
+@pytest.mark.parametrize(
+    ("flags", "numbers"),
+    [
+        ({"strategy": "incremental", "learning_rate": 1e-4}, (3.5, 1e-4, 8)),
+        ({"strategy": "augment", "learning_rate": 1e-4}, (3.5, 1e-4, 8)),
+        ({"strategy": "augment", "lora_rank": 16}, (3.5, 2e-4, 16)),
+    ],
+    ids=str,
+)
+def test_a_flag_that_a_strategy_does_not_ask_for_leaves_its_own_question_open(
+    flags: dict[str, Any], numbers: tuple[float, float, int]
+) -> None:
+    with pytest.raises(DecisionNeeded) as needed:
+        decided(**flags)
+    assert needed.value.values["flag"] == ("--add_epochs" if flags["strategy"] == "incremental" else "--epochs")
+    plan = decided(**flags, yes=True).plan
+    assert (plan.epochs, plan.learning_rate, plan.lora_rank) == numbers
 
 
 @pytest.mark.parametrize(("name", "epochs"), [("incremental", 3.5), ("augment", 3.5), ("retune", 3.0), ("custom", 2.0)])
@@ -272,6 +387,12 @@ def test_yes_takes_the_suggested_numbers(name: str, epochs: float) -> None:
     )
     assert decision.plan.epochs == epochs
     assert decision.plan.sources["epochs"] == "strategy"
+
+
+def test_yes_alone_decides_nothing_about_an_existing_model() -> None:
+    with pytest.raises(DecisionNeeded) as needed:
+        flow.decide_existing(Request(yes=True), "zzhua", EXISTING)
+    assert needed.value.values["flag"] == "--on_exists"
 
 
 def test_yes_confirms_many_epochs() -> None:
@@ -291,7 +412,17 @@ def test_what_does_not_exist_can_not_be_continued() -> None:
         flow.decide_existing(Request(continue_train=True), "new", None)
     with pytest.raises(UsageError, match="nothing_to_continue"):
         flow.decide_existing(Request(strategy="augment"), "new", None)
+    with pytest.raises(UsageError, match="nothing_to_continue"):
+        flow.decide_existing(Request(warm_start=True), "new", None)
     assert flow.decide_existing(Request(on_exists="continue"), "new", None) == "new"
+
+
+def test_a_warm_start_needs_an_adapter_that_was_recorded() -> None:
+    assert flow.decide_existing(Request(warm_start=True), "zzhua", EXISTING) == "continue"
+    with pytest.raises(UsageError) as refused:
+        flow.decide_existing(Request(warm_start=True), "foreign", Existing(in_ollama=True))
+    assert (refused.value.key, refused.value.values) == ("error.warm_start.no_record", {"name": "foreign"})
+    assert flow.decide_existing(Request(continue_train=True), "foreign", Existing(in_ollama=True)) == "continue"
 
 
 def test_cancel_by_flag_is_a_cancellation_and_skip_is_none() -> None:

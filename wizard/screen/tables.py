@@ -33,6 +33,23 @@ class FindingLike(Protocol):
     def values(self) -> Mapping[str, Any]: ...
 
 
+class ServingLike(Protocol):
+    """How a model is served."""
+
+    @property
+    def quantize(self) -> str: ...
+    @property
+    def parameters(self) -> Mapping[str, Any]: ...
+    @property
+    def keep_chat_template(self) -> bool: ...
+    @property
+    def license(self) -> Sequence[str]: ...
+    @property
+    def messages(self) -> Sequence[Mapping[str, str]]: ...
+    @property
+    def sources(self) -> Mapping[str, str]: ...
+
+
 @dataclass(frozen=True)
 class Review:
     """Everything that is decided before a run starts."""
@@ -49,7 +66,12 @@ class Review:
     val_dialogues: int
     steps: int
     system: str | None
-    quantize: str
+    files: Sequence[str]
+    """The files that the dialogues were read from."""
+    data_source: str
+    """Where the choice of these files came from: text key `source.<source>`."""
+    serving: Sequence[tuple[str, str, str]]
+    """(text key, value, source) of everything about the model that needs no training."""
     first_adapter: int | None = None
     """The run whose adapter this one begins with."""
 
@@ -90,6 +112,8 @@ class HistoryRow:
     lora_rank: int
     loss: float | None
     val_loss: float | None
+    stands: bool = False
+    """It is the one that Ollama has under the name."""
 
 
 def number_text(name: str, value: Any) -> str:
@@ -124,8 +148,10 @@ def review_tables(review: Review) -> list[RenderableType]:
     facts.add_row(
         t("review.data"), t("review.data_size", train=review.dialogues, val=review.val_dialogues, steps=review.steps)
     )
-    facts.add_row(t("review.system"), _shortened(review.system) if review.system else t("word.none"))
-    facts.add_row(t("review.quantize"), review.quantize)
+    files = Text(", ".join(review.files))
+    facts.add_row(t("review.files"), files.append(f"  {t(f'source.{review.data_source}')}", "dim"))
+    for key, value, source in review.serving:
+        facts.add_row(t(key), Text(value).append(f"  {t(f'source.{source}')}", "dim"))
     if review.first_adapter is not None:
         facts.add_row(t("review.first_adapter"), t("review.first_adapter_of", number=review.first_adapter))
     elif review.strategy == "incremental" and record is not None:
@@ -145,6 +171,25 @@ def review_tables(review: Review) -> list[RenderableType]:
             text = Text.assemble((number_text(name, getattr(record, name)) + " → ", "dim"), (text.plain, "bold green"))
         table.add_row(t(f"number.{name}"), text, Text(t(f"source.{source}"), "" if source != "default" else "dim"))
     return [facts, "", table]
+
+
+def served_rows(serving: ServingLike, system: str | None, sources: Mapping[str, str]) -> list[tuple[str, str, str]]:
+    """What a review shows of how a model is served: (text key, value, source)."""
+    told = serving.sources
+    system_source = sources["system"] if sources["system"] != "default" else "rows"
+    rows = [
+        ("review.system", _shortened(system) if system else t("word.none"), system_source),
+        ("review.quantize", serving.quantize, told.get("quantize", "default")),
+    ]
+    for name, value in serving.parameters.items():
+        shown = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        rows.append(("review.parameter", f"{name} {shown}", told.get(name, "record")))
+    if serving.keep_chat_template:
+        rows.append(("review.chat_template", t("review.chat_template.own"), told.get("keep_chat_template", "record")))
+    for name, count in (("license", len(serving.license)), ("messages", len(serving.messages))):
+        if count:
+            rows.append((f"review.{name}", str(count), told.get(name, "record")))
+    return rows
 
 
 def _shortened(text: str, limit: int = 60) -> str:
@@ -217,7 +262,7 @@ def history_table(rows: Sequence[HistoryRow]) -> Table:
         loss, val_loss = (f"{x:.3f}" if x is not None else "-" for x in (row.loss, row.val_loss))
         table.add_row(
             row.name,
-            str(row.number),
+            f"★ {row.number}" if row.stands else str(row.number),
             row.date,
             t(f"status.{row.status}"),
             str(row.epochs),

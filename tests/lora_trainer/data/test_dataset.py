@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lora_trainer.data.dataset import Dataset, load_dataset, raise_on_faults
+from lora_trainer.data.dialogues import Dialogue
 from lora_trainer.errors import DataError
 from tests.support.project import ROOT
 
@@ -341,15 +342,32 @@ def test_statistics_count_what_is_trained(tmp_path: Path) -> None:
     assert statistics["categories"] == {"x": 1}
 
 
-def test_ten_times_as_many_rows_take_about_ten_times_as_long(tmp_path: Path) -> None:
-    def seconds(rows: int) -> float:
-        (folder := tmp_path / str(rows)).mkdir()
-        data = lines(*(chat(f"question {i}", "answer " * 20, "You are kind.") for i in range(rows)))
-        start = time.process_time()
-        assert len(load(folder, data).train) > 0.95 * rows
-        return time.process_time() - start
+@pytest.mark.parametrize("with_val", [True, False])
+def test_a_row_is_looked_up_among_the_others_and_not_compared_with_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, with_val: bool
+) -> None:
+    counts: Counter[str] = Counter()
+    key_of = Dialogue.key.fget
 
-    assert seconds(50_000) < 30 * seconds(5_000)  # a hundred, if every row were compared with every other
+    class Key(tuple[str, ...]):
+        __slots__ = ()
+
+        def __eq__(self, other: object) -> bool:
+            counts["compared"] += 1
+            return tuple.__eq__(self, other)
+
+        __hash__ = tuple.__hash__
+
+    def key(dialogue: Dialogue) -> Key:
+        counts["read"] += 1
+        return Key(key_of(dialogue))
+
+    monkeypatch.setattr(Dialogue, "key", property(key))
+    train, val = (lines(*(chat(f"{part} {i}") for i in range(1000))) for part in ("question", "other question"))
+    dataset = load(tmp_path, train, val if with_val else None)
+    rows = len(dataset.train) + len(dataset.val)
+    # a few times for each row; compared in pairs it would be a thousand
+    assert rows <= counts["read"] < 10 * rows and counts["compared"] < 10 * rows
 
 
 def test_every_fault_and_note_has_words_that_its_values_fill(tmp_path: Path) -> None:

@@ -47,11 +47,10 @@ def test_every_answer_is_a_sequence_behind_its_prompt_as_served(
     encoded, faults = encode([talk], fmt, tokenizer, 1000)
     assert not faults and len(encoded) == 1
     first, second = encoded[0].sequences
-    bos = [tokenizer.bos_token_id] if fmt.tokenizer_adds_bos else []
     for sequence, upto in ((first, 2), (second, 4)):
-        prompt = fmt.render(talk.messages[:upto])
-        assert sequence.prompt_ids == bos + tokenizer(prompt, add_special_tokens=False).input_ids
-        assert sequence.prompt_ids.count(tokenizer.bos_token_id) == len(bos)
+        # with what the tokenizer itself puts before a prompt, as a server has it do
+        assert sequence.prompt_ids == tokenizer(fmt.render(talk.messages[:upto])).input_ids
+        assert sequence.prompt_ids.count(tokenizer.bos_token_id) == (family in ("llama", "gemma2", "gemma3", "mistral"))
         assert tokenizer.decode(sequence.completion_ids[-1:]) == fmt.end_of_turn
         assert tokenizer.decode(sequence.completion_ids[:-1]).strip() == talk.messages[upto]["content"]
     assert len(second) > len(first)
@@ -73,6 +72,22 @@ def test_an_answer_reads_as_the_model_would_write_it(families: dict[str, tuple[C
     assert written.endswith(ends.get(family, fmt.generation_prompt + "Yes, I am." + fmt.end_of_turn))
 
 
+def test_an_answer_has_no_space_before_it_that_only_the_beginning_of_a_text_has(tmp_path: Path) -> None:
+    from tokenizers import pre_tokenizers
+
+    base = resolve_base_model(str(make_tiny(tmp_path / "tiny", "phi3")))
+    tokenizer = load_tokenizer(base)
+    fmt = chat_format_of(base, tokenizer)
+    # as Llama 2's and Mistral's first tokenizers do
+    tokenizer.backend_tokenizer.normalizer = None
+    tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
+    talk = dialogue("a", "Yes, I am.", system=None)
+    sequence = encode([talk], fmt, tokenizer, 1000)[0][0].sequences[0]
+    whole = tokenizer(fmt.render(talk.messages[:1]) + "Yes, I am." + fmt.end_of_turn).input_ids
+    assert sequence.prompt_ids + sequence.completion_ids == whole
+    assert sequence.completion_ids[:-1] != tokenizer("Yes, I am.").input_ids
+
+
 def test_a_dialogue_that_is_too_long_is_a_fault_and_nothing_is_cut(families: dict[str, tuple[ChatFormat, Any]]) -> None:
     fmt, tokenizer = families["qwen2"]
     short, long = dialogue("a", "b", line=3), dialogue("a", "b", "c", "很长" * 300, line=7)
@@ -87,10 +102,14 @@ def test_a_dialogue_that_is_too_long_is_a_fault_and_nothing_is_cut(families: dic
     assert encode([short], fmt, tokenizer, exactly - 1)[1]
 
 
-def test_an_end_of_turn_inside_a_message_is_a_fault(families: dict[str, tuple[ChatFormat, Any]]) -> None:
+@pytest.mark.parametrize("place", range(5))
+def test_an_end_of_turn_inside_any_message_is_a_fault(families: dict[str, tuple[ChatFormat, Any]], place: int) -> None:
     fmt, tokenizer = families["qwen2"]
-    _, faults = encode([dialogue("a", "b<|im_end|>c")], fmt, tokenizer, 1000)
-    assert [f.key for f in faults] == ["data.fault.end_of_turn"]
+    texts = ["s", "a", "b", "c", "d"]
+    assert not encode([dialogue(*texts[1:], system="s")], fmt, tokenizer, 1000)[1]
+    texts[place] = "x<|im_end|>y"
+    talks, faults = encode([dialogue(*texts[1:], system=texts[0])], fmt, tokenizer, 1000)
+    assert [f.key for f in faults] == ["data.fault.end_of_turn"] and len(talks) == 0
 
 
 def test_an_end_of_turn_that_is_no_single_token_is_refused(families: dict[str, tuple[ChatFormat, Any]]) -> None:
@@ -149,6 +168,40 @@ def test_a_text_cut_at_special_tokens_has_the_ids_of_the_whole(
         bos = [tokenizer.bos_token_id] if fmt.tokenizer_adds_bos else []
         prompt = fmt.render(talk.messages[:-1])
         assert sequence.prompt_ids == bos + tokenizer(prompt, add_special_tokens=False).input_ids
+
+
+@pytest.mark.parametrize(
+    ("family", "text", "attributes"),
+    [
+        ("qwen2", "<|im_start|>", {"lstrip": True}),
+        ("qwen2", "<|im_end|>", {"single_word": True}),
+        ("phi3", "<|end|>", {"normalized": True}),
+        ("qwen2", "\n<|im_start|>", {}),
+    ],
+    ids=[
+        "it swallows the white space before it",
+        "it stands alone",
+        "it is normalised",
+        "it is the end of another one",
+    ],
+)
+def test_a_text_is_not_cut_before_a_token_that_depends_on_what_stands_before_it(
+    tmp_path: Path, family: str, text: str, attributes: dict[str, bool]
+) -> None:
+    from tokenizers import AddedToken
+
+    base = resolve_base_model(str(make_tiny(tmp_path / "tiny", family)))
+    tokenizer = load_tokenizer(base)
+    fmt = chat_format_of(base, tokenizer)
+    talk = dialogue("in", "x y", "hello", "on")
+    prompt = fmt.render(talk.messages[:-1])
+    before = tokenizer(prompt, add_special_tokens=False).input_ids
+    tokenizer.backend_tokenizer.add_special_tokens(
+        [AddedToken(text, special=True, **{"normalized": False, **attributes})]
+    )
+    whole = tokenizer(prompt, add_special_tokens=False).input_ids
+    assert whole != before
+    assert encode([talk], fmt, tokenizer, 1000)[0][0].sequences[-1].prompt_ids == whole
 
 
 class Counting:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from lora_trainer.data.encode import EncodedSequence
 from lora_trainer.engine import schedule
-from lora_trainer.engine.batching import micro_batches, negative_log_likelihood, share
+from lora_trainer.engine.batching import micro_batches, negative_log_likelihood, shard_for_rank
 from lora_trainer.engine.schedule import evaluation_steps, step_dialogues
 from lora_trainer.models.source import resolve_base_model
 from lora_trainer.plan import TrainPlan
@@ -72,12 +72,12 @@ def test_every_sequence_is_in_one_micro_batch_within_the_budget(step: list[Encod
 def test_a_split_changes_nothing_but_rounding(
     models: dict[str, Any], family: str, step: list[EncodedSequence], budget: int
 ) -> None:
-    import torch
 
     whole, whole_gradient = gradients(models[family], micro_batches(step, 10**6, pad_id=0))
     split, split_gradient = gradients(models[family], micro_batches(step, budget, pad_id=0))
+    # float32, summed up in another order
     assert split == pytest.approx(whole, rel=1e-5)
-    assert torch.allclose(split_gradient, whole_gradient, rtol=1e-3, atol=1e-4 * float(whole_gradient.abs().max()))
+    assert (split_gradient - whole_gradient).norm() <= 2e-5 * whole_gradient.norm()
 
 
 @pytest.mark.parametrize("family", ["qwen2", "gemma2", "gemma3", "phi3"])
@@ -92,12 +92,13 @@ def test_the_loss_is_that_of_transformers(models: dict[str, Any], family: str) -
         labels = ids.clone()
         labels[:, : len(sequence.prompt_ids)] = -100
         theirs += models[family](input_ids=ids, labels=labels).loss.item() * len(sequence.completion_ids)
+    # float32, summed up in another order
     assert ours == pytest.approx(theirs, rel=1e-5)
 
 
 @given(sequences, st.integers(1, 5))
 def test_processes_share_a_step_without_rest(step: list[EncodedSequence], processes: int) -> None:
-    parts = [share(step, rank, processes) for rank in range(processes)]
+    parts = [shard_for_rank(step, rank, processes) for rank in range(processes)]
     assert sorted(repr(sequence) for part in parts for sequence in part) == sorted(map(repr, step))
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
 

@@ -45,9 +45,10 @@ def test_blocks_give_what_the_whole_mask_gives(
         cut = tree_attention.cut_into_blocks(mask, tree.ends)
     assert sum(len(block.mask) for block in cut.blocks) == tree.tokens
     ours, _ = tree_attention._attend(Layer(), query, key, value, cut, scaling=0.3, dropout=0.0, use_cache=False)
-    assert torch.allclose(ours, whole, atol=2e-6)
-    for found, wanted in zip(torch.autograd.grad(ours, (query, key, value), upstream), expected, strict=True):
-        assert torch.allclose(found, wanted, atol=2e-5)
+    gradients = torch.autograd.grad(ours, (query, key, value), upstream)
+    for found, wanted in zip((ours, *gradients), (whole, *expected), strict=True):
+        # float32 rounds each of the sums by 1e-7, and their order is the kernels'
+        assert (found - wanted).norm() <= 1e-5 * wanted.norm()
 
 
 def test_a_tree_without_branches_worth_it_keeps_its_whole_mask() -> None:

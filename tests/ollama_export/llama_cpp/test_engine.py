@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -130,6 +131,15 @@ def test_a_llama_cpp_that_hangs_is_ended_and_an_error(tmp_path: Path) -> None:
             engine.complete("hello", max_tokens=2)
         assert caught.value.key == "error.engine.hangs"
         process.wait(300)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a POSIX signal")
+def test_a_ctrl_c_that_reaches_llama_cpp_is_not_its_to_obey() -> None:
+    others = set(psutil.Process().children())
+    with Engine(smollm2(), context=512) as engine:
+        (process,) = set(psutil.Process().children()) - others
+        process.send_signal(signal.SIGINT)
+        assert len(engine.complete("The capital of France is", max_tokens=40).tokens) > 1
 
 
 def test_a_llama_cpp_that_dies_is_an_error_and_takes_nothing_with_it() -> None:

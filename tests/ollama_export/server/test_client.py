@@ -1,16 +1,18 @@
 """The Ollama client against odd servers: every error shape, broken streams, dying connections, proxies.
 
-The servers here are real HTTP servers that answer as a test tells them; tests/ollama_server.py is the well-behaved one.
+The servers here are real HTTP servers that answer as a test tells them; tests/ollama_server is the well-behaved one.
 """
 
 from __future__ import annotations
 
 import hashlib
+import http.client
 import json
 import socket
 import struct
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -21,9 +23,12 @@ from lora_trainer.errors import BaseModelError, OllamaError, ResourceError, User
 from ollama_export.server.client import OllamaClient
 from ollama_export.server.host import parse_host
 from ollama_export.server.transport import Refused
+from tests.ollama_server.server import OllamaServer
+from tests.ollama_server.tiny_gguf import make_tiny_gguf
 from tests.support.socks_server import SocksServer
 
 DIGEST = "sha256:" + "1" * 64
+HELLO = [{"role": "user", "content": "hi"}]
 
 
 class Request(BaseHTTPRequestHandler):
@@ -272,10 +277,15 @@ def test_a_server_that_is_not_there_is_unreachable() -> None:
     assert (error.key, error.exit_code) == ("error.ollama.unreachable", 5)
 
 
-@pytest.mark.parametrize("host", ["ftp://h", "fe80::1%eth0", "user:pass@h:5:6", "http://a b"])
+@pytest.mark.parametrize("host", ["ftp://h", "user:pass@h:5:6", "http://a b"])
 def test_a_host_that_no_url_can_hold_is_named(host: str) -> None:
     error = raised(OllamaClient(host).version)
     assert error.key in ("error.ollama.host_invalid", "error.ollama.unknown_name")
+
+
+def test_an_address_of_an_interface_that_is_not_there_is_unreachable() -> None:
+    error = raised(OllamaClient("fe80::1%nowhere").version)
+    assert (error.key, error.values["host"]) == ("error.ollama.unreachable", "http://[fe80::1%nowhere]:11434")
 
 
 @pytest.mark.parametrize("body", [{"text": "<html>It works!</html>"}, {"body": ["a", "list"]}])
@@ -295,6 +305,7 @@ def test_another_program_on_the_port_is_not_taken_for_ollama(serve: Serve, body:
         (403, None, "error.ollama.forbidden", 5),
         (503, {"error": "server busy, please try again"}, "error.ollama.busy", 5),
         (500, {"error": "write /m/blobs/sha256-1: no space left on device"}, "error.ollama.disk_full", 7),
+        (500, {"error": "write /m/blobs/sha256-1: disk quota exceeded"}, "error.ollama.disk_full", 7),
         (500, {"error": "model requires more system memory (9 GiB) than is available"}, "error.ollama.memory", 7),
         (405, None, "error.ollama.refused", 5),
         (301, None, "error.ollama.refused", 5),
@@ -307,6 +318,21 @@ def test_an_error_status_says_what_it_means(serve: Serve, status: int, body: Any
     if body and not isinstance(error, ResourceError):
         assert error.values["message"] == body["error"]
         assert isinstance(error, Refused) and error.status == status
+
+
+def test_an_error_in_an_answer_that_says_200_is_an_error(serve: Serve) -> None:
+    server = serve(lambda request: (request.body(), request.answer(200, {"error": "model runner has stopped"})))
+    calls: list[Callable[[], Any]] = [
+        server.client.tags,
+        lambda: server.client.show("m"),
+        lambda: server.client.chat("m", HELLO),
+        lambda: server.client.generate("m", "hi"),
+        lambda: server.client.rendered("m", HELLO),
+    ]
+    for call in calls:
+        error = raised(call)
+        assert isinstance(error, Refused) and error.key == "error.ollama.refused"
+        assert error.values["message"] == "model runner has stopped"
 
 
 @pytest.mark.parametrize(("status", "text"), [(502, "<html>Bad Gateway</html>"), (413, "too large"), (401, "login")])
@@ -474,6 +500,87 @@ def test_an_upload_to_a_server_that_dies_ends_in_a_clear_error(serve: Serve, big
     assert error.key in ("error.ollama.connection_lost", "error.ollama.unreachable")
 
 
+# Patience.
+
+
+@dataclass
+class Patience:
+    """For how many seconds the operating system waits (None: for ever) in sending a request and for its answer."""
+
+    sending: set[float | None] = field(default_factory=set)
+    answer: float | None = 0
+    keeps_alive: bool = False
+
+
+@pytest.fixture
+def patience(monkeypatch: pytest.MonkeyPatch) -> list[Patience]:
+    """One for each request, seen at the sockets that the standard library sends by and waits on."""
+    requests = [Patience()]
+    send, getresponse = http.client.HTTPConnection.send, http.client.HTTPConnection.getresponse
+
+    def sent(connection: http.client.HTTPConnection, data: Any) -> None:
+        send(connection, data)
+        requests[-1].sending.add(connection.sock.gettimeout())
+
+    def waited(connection: http.client.HTTPConnection) -> http.client.HTTPResponse:
+        requests[-1].answer = connection.sock.gettimeout()
+        requests[-1].keeps_alive = bool(connection.sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
+        requests.append(Patience())
+        return getresponse(connection)
+
+    monkeypatch.setattr(http.client.HTTPConnection, "send", sent)
+    monkeypatch.setattr(http.client.HTTPConnection, "getresponse", waited)
+    return requests
+
+
+LONG: dict[str, Callable[[OllamaClient], Any]] = {
+    "chat": lambda client: client.chat("m", HELLO),
+    "rendered": lambda client: client.rendered("m", HELLO),
+    "generate": lambda client: client.generate("m", "hi"),
+    "create": lambda client: client.create("m", files={"m.gguf": DIGEST}),
+}
+SHORT: dict[str, Callable[[OllamaClient], Any]] = {
+    "version": OllamaClient.version,
+    "tags": OllamaClient.tags,
+    "show": lambda client: client.show("m"),
+    "has_blob": lambda client: client.has_blob(DIGEST),
+    "copy": lambda client: client.copy("m", "n"),
+    "delete": lambda client: client.delete("m"),
+    "unload": lambda client: client.unload("m"),
+}
+
+
+def whatever(request: Request) -> None:
+    """An answer that does for every call."""
+    if request.path == "/api/create":
+        request.stream({"status": "success"})
+    else:
+        request.body()
+        request.answer(200, {"message": {"content": "hi"}, "done": True})
+
+
+@pytest.mark.parametrize("call", LONG)
+def test_what_a_model_does_takes_as_long_as_it_takes(serve: Serve, patience: list[Patience], call: str) -> None:
+    LONG[call](serve(whatever).client)
+    assert patience[0].answer is None
+    # A machine that is gone is noticed all the same.
+    assert patience[0].keeps_alive
+
+
+@pytest.mark.parametrize("call", SHORT)
+def test_a_simple_question_is_given_up_in_the_end(serve: Serve, patience: list[Patience], call: str) -> None:
+    SHORT[call](serve(whatever).client)
+    assert patience[0].answer
+
+
+def test_a_server_may_pause_in_an_upload_and_after_it(
+    serve: Serve, patience: list[Patience], big_file: tuple[Path, str]
+) -> None:
+    assert serve(Store()).client.upload(*big_file)
+    asked, sent, _ = patience
+    assert asked.answer and sent.sending == {None} and sent.answer is None
+
+
 # Answers.
 
 
@@ -496,8 +603,7 @@ def test_an_ollama_too_old_to_render_is_recognised_by_its_answer(serve: Serve) -
     generated = {"message": {"role": "assistant", "content": "x"}, "done": True, "done_reason": "length"}
     replies, bodies = [rendered, generated], list[Any]()
     server = serve(lambda r: (bodies.append(json.loads(r.body())), r.answer(200, replies.pop(0))))
-    messages = [{"role": "user", "content": "hi"}]
-    assert [server.client.rendered("m", messages) for _ in range(2)] == ["<s>hi", None]
+    assert [server.client.rendered("m", HELLO) for _ in range(2)] == ["<s>hi", None]
     # What is too old to render must not write a novel instead.
     assert bodies[1]["options"] == {"num_predict": 1} and bodies[1]["stream"] is False
 
@@ -550,6 +656,34 @@ def test_a_blob_that_cannot_be_used_is_a_clear_error(serve: Serve, source: str, 
 def test_a_remote_server_has_no_blobs_for_us() -> None:
     error = raised(lambda: OllamaClient("http://example.com").blob_path("t1"))
     assert (error.key, error.exit_code) == ("error.base.ollama_remote", 6)
+
+
+def test_a_file_is_found_in_the_store_by_its_digest_whichever_model_holds_it(
+    ollama_server: OllamaServer, tiny_gguf: Path, tmp_path: Path
+) -> None:
+    client = OllamaClient(ollama_server.url)
+    digest = hashlib.sha256(tiny_gguf.read_bytes()).hexdigest()
+    client.upload(tiny_gguf, digest)
+    client.create("zzhua", files={"model.gguf": digest})
+    digest = client.stored_gguf("zzhua") or ""
+    client.copy("zzhua", "zzhua:backup-20261201-1")
+    other = make_tiny_gguf(tmp_path / "other.gguf", seed=1)
+    client.upload(other, hashlib.sha256(other.read_bytes()).hexdigest())
+    client.create("zzhua", files={"model.gguf": hashlib.sha256(other.read_bytes()).hexdigest()})
+    assert client.stored_gguf("zzhua") != digest
+    for holder in ("zzhua", "zzhua:backup-20261201-1", "no-such-name"):
+        assert client.stored_file(digest, holder) == ollama_server.store.blob_path(f"sha256:{digest}")
+    assert client.stored_file("0" * 64, "zzhua") is None
+
+
+def test_a_file_that_only_the_server_can_see_is_not_said_to_be_gone(serve: Serve) -> None:
+    def script(request: Request) -> None:
+        request.body()
+        request.answer(200, {**modelfile("/nowhere/blobs/sha256-12"), "models": []})
+
+    error = raised(lambda: serve(script).client.stored_file("ab" * 32, "t1"))
+    assert isinstance(error, BaseModelError) and error.key == "error.base.ollama_unreadable"
+    assert error.values["path"] == f"/nowhere/blobs/sha256-{'ab' * 32}"
 
 
 def test_what_ollama_refuses_and_what_breaks_are_told_apart() -> None:

@@ -52,8 +52,9 @@ def test_tags_that_ollama_takes_for_routing_are_refused(tag: str) -> None:
 
 
 def test_a_tag_leaves_room_for_the_staging_and_backup_tags() -> None:
-    with pytest.raises(UsageError):
+    with pytest.raises(UsageError) as caught:
         check_name("zzhua:" + "v" * 51)
+    assert caught.value.key == "error.name.long_tag" and check_name(caught.value.values["proposal"])
     longest = parse_name("zzhua:" + "v" * 50)
     assert longest and parse_name(longest.with_tag("backup-20261124-100000"))
 

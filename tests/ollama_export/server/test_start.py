@@ -6,14 +6,17 @@ import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from lora_trainer.errors import OllamaError
+from ollama_export.server import start
 from ollama_export.server.client import OllamaClient
-from ollama_export.server.start import ensure_running, find_way
+from ollama_export.server.start import Way, ensure_running, find_way
 
 # A "#!" line takes no interpreter with a space in its path: a shell script that is Python too, as pip writes them.
 SERVER = """#!/bin/sh
@@ -85,8 +88,11 @@ def test_a_plain_installation_is_served_and_answers(
     assert commands == [f"{tmp_path / 'bin/ollama'} serve"]
     log = (tmp_path / "bin/.ollama/logs/server.log").read_text(encoding="utf-8")
     word, pid = log.splitlines()[0].split()
-    os.kill(int(pid), signal.SIGKILL)
-    assert word == "listening"
+    try:
+        # Neither a Ctrl-C in this terminal nor the terminal's end reaches it.
+        assert word == "listening" and os.getsid(int(pid)) == int(pid)
+    finally:
+        os.kill(int(pid), signal.SIGKILL)
 
 
 @posix
@@ -101,11 +107,34 @@ def test_a_server_that_cannot_start_says_why(
 
 
 @posix
+@pytest.mark.parametrize("deaf", ["", "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); "])
 def test_a_server_that_stays_silent_is_ended_and_told(
-    client: OllamaClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    client: OllamaClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deaf: str
 ) -> None:
-    install(tmp_path / "bin", monkeypatch, before="import time; time.sleep(600)")
+    monkeypatch.setattr(start, "SECONDS_TO_END", 0.5)
+    others = set(psutil.Process().children())
+    install(tmp_path / "bin", monkeypatch, before=f"{deaf}import time; time.sleep(600)")
+    # An error of this key also says that the server lived until then.
     assert key(lambda: ensure_running(client, seconds=1, root=tmp_path / "no root")) == "error.ollama.start_silent"
+    assert set(psutil.Process().children()) <= others
+
+
+@posix
+def test_beside_another_program_on_the_port_nothing_is_started(
+    client: OllamaClient, unused: socket.socket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path / "bin", monkeypatch)
+
+    def answer() -> None:
+        connection, _ = unused.accept()
+        with connection:
+            connection.recv(1 << 16)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
+
+    unused.listen()
+    threading.Thread(target=answer, daemon=True).start()
+    assert key(lambda: ensure_running(client, root=tmp_path / "no root")) == "error.ollama.not_ollama"
+    assert not (tmp_path / "bin/.ollama").exists()
 
 
 def test_a_server_on_another_machine_is_never_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,11 +204,14 @@ def test_a_snap_is_started_by_snap(tmp_path: Path) -> None:
 
 
 def test_the_apps_of_macos_and_windows_are_opened(tmp_path: Path) -> None:
-    (tmp_path / "Applications/Ollama.app").mkdir(parents=True)
-    assert find_way("darwin", tmp_path, tmp_path / "home", {}).command[:3] == ("open", "-j", "-a")
+    app = tmp_path / "Applications/Ollama.app"
+    app.mkdir(parents=True)
+    opened = ("open", "-j", "-a", str(app), "--args", "--fast-startup")
+    assert find_way("darwin", tmp_path, tmp_path / "home", {}) == Way("app", opened)
     app = tmp_path / "Local/Programs/Ollama/ollama app.exe"
     touch(app)
-    assert find_way("win32", tmp_path, tmp_path, {"LOCALAPPDATA": str(tmp_path / "Local")}).command[0] == str(app)
+    way = find_way("win32", tmp_path, tmp_path, {"LOCALAPPDATA": str(tmp_path / "Local")})
+    assert way == Way("app", (str(app), "--hide", "--fast-startup"))
 
 
 @posix

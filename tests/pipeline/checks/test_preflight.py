@@ -11,13 +11,27 @@ import pytest
 
 from lora_trainer.errors import BaseModelError, ConversionError, DataError, ResourceError
 from lora_trainer.events import Check, Event
+from lora_trainer.models.load import load_config, load_tokenizer
 from lora_trainer.models.source import resolve_base_model
 from lora_trainer.plan import TrainPlan
 from pipeline.checks import preflight
 from pipeline.job import Job, read_data
 from pipeline.request import Request
 from pipeline.run.history import History
-from tests.support.tiny import FAMILIES, make_tiny
+from pipeline.run.kept import take_over
+from tests.support.tiny import FAMILIES, add_tokens, make_tiny
+
+CHECKS = (
+    "base_model",
+    "architecture",
+    "disk",
+    "memory",
+    "chat_format",
+    "encode",
+    "rehearsal_export",
+    "tokens",
+)
+"""What is checked of a run that registers nothing, in this order."""
 
 
 def job(folder: Path, base: Path | str, *, rows: Sequence[dict] | None = None, plan: TrainPlan | None = None) -> Job:
@@ -33,8 +47,9 @@ def job(folder: Path, base: Path | str, *, rows: Sequence[dict] | None = None, p
         request=request,
         name="phi3-jina-zzhua",
         plan=plan or TrainPlan(),
-        dataset=read_data(request),
+        dataset=read_data(take_over(request, None), History(folder / "runs"), "zzhua"),
         base_source=str(base),
+        recorded_base=None,
         strategy=None,
         overwrite=False,
         previous=None,
@@ -56,7 +71,7 @@ def checked(a_job: Job) -> tuple[preflight.Prepared | None, dict[str, str]]:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_passes_with_its_tokens_equal_in_llama_cpp(tmp_path, family):
     prepared, states = checked(job(tmp_path, make_tiny(tmp_path / "base", family)))
-    assert set(states.values()) == {"ok"} and {"rehearsal_export", "tokens"} <= set(states)
+    assert states == dict.fromkeys(CHECKS, "ok") and tuple(states) == CHECKS
     assert prepared is not None and len(prepared.train_rows) == 3
     assert not (tmp_path / "runs").exists()
 
@@ -100,10 +115,40 @@ def test_an_architecture_that_the_converter_does_not_know_is_refused(tmp_path):
     assert refused.value.key == "error.base.not_convertible"
 
 
+def test_tokens_that_the_embedding_has_no_rows_for_are_refused_before_the_converter_asserts_it(tmp_path):
+    folder = make_tiny(tmp_path / "base")
+    base = resolve_base_model(str(folder))
+    rows, tokens = load_config(base).vocab_size, len(load_tokenizer(base))
+    add_tokens(folder, rows - tokens)
+    assert set(checked(job(tmp_path, folder))[1].values()) == {"ok"}
+    add_tokens(folder, rows - tokens + 1)
+    with pytest.raises(BaseModelError) as refused:
+        checked(job(tmp_path, folder))
+    assert refused.value.key == "error.base_model.too_many_tokens"
+    values = {"tokens": rows + 1, "rows": rows, "without": f"<{rows - tokens}>", "source": str(folder)}
+    assert refused.value.values == values
+
+
+def test_added_tokens_that_no_conversation_has_may_be_without_rows_where_llama_cpp_passes_over_them(tmp_path):
+    base = make_tiny(tmp_path / "base", "gemma2")
+    add_tokens(base, 64)
+    assert set(checked(job(tmp_path, base))[1].values()) == {"ok"}
+
+
+def test_a_gguf_that_only_this_program_does_not_know_is_not_blamed_on_llama_cpp(tmp_path, tiny_gguf):
+    base = tmp_path / "base.gguf"
+    # transformers reads it, llama.cpp serves it, and from_gguf.py has no row for it
+    base.write_bytes(tiny_gguf.read_bytes().replace(b"llama", b"bloom"))
+    with pytest.raises(BaseModelError) as refused:
+        checked(job(tmp_path, base))
+    assert refused.value.key == "error.base.not_mergeable" and "qwen2" in refused.value.values["known"]
+
+
 def test_a_tokenizer_that_llama_cpp_cuts_otherwise_is_refused(tmp_path):
     base = make_tiny(tmp_path / "base", "llama")
     tokenizer = json.loads((base / "tokenizer.json").read_text(encoding="utf-8"))
     tokenizer["normalizer"] = {"type": "Replace", "pattern": {"String": "嗯"}, "content": "哦"}
     (base / "tokenizer.json").write_text(json.dumps(tokenizer, ensure_ascii=False), encoding="utf-8")
-    with pytest.raises(ConversionError):
+    with pytest.raises(ConversionError) as refused:
         checked(job(tmp_path, base))
+    assert refused.value.key == "error.export.pre_tokenizer"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import shutil
 import subprocess
 import sys
 import time
@@ -17,7 +18,7 @@ from pipeline.job import identity
 from pipeline.request import Request
 from pipeline.run import history
 from pipeline.run.history import History
-from pipeline.run.standing import standing_run, unfinished
+from pipeline.run.standing import unfinished
 from tests.support.project import ROOT
 
 
@@ -27,7 +28,9 @@ def runs(tmp_path):
 
 
 def begin(runs, name="zzhua", **values):
-    return runs.begin(name, plan=TrainPlan().to_json(), request={}, **values)
+    run = runs.begin(name, plan=TrainPlan().to_json(), request={})
+    run.update(**values)
+    return run
 
 
 def test_runs_are_numbered_for_each_name_and_found_again(runs):
@@ -39,6 +42,23 @@ def test_runs_are_numbered_for_each_name_and_found_again(runs):
     assert runs.runs("nobody") == [] and runs.newest("nobody") is None
 
 
+def test_no_number_is_given_twice_where_a_runs_folder_was_deleted(runs):
+    for _ in range(3):
+        last = begin(runs)
+    shutil.rmtree(runs.runs("zzhua")[0].folder)
+    assert begin(runs).number == 4
+    assert [run.number for run in runs.runs("zzhua")] == [2, 3, 4]
+    (last.folder.parent / "notes of mine").mkdir()
+    assert begin(runs).number == 5
+
+
+def test_the_tenth_run_comes_after_the_ninth(runs):
+    for _ in range(10):
+        begin(runs)
+    assert [run.number for run in runs.runs("zzhua")] == list(range(1, 11)) and runs.newest("zzhua").number == 10
+    assert begin(runs).number == 11
+
+
 def test_the_journal_keeps_what_a_stage_brought(runs):
     run = begin(runs)
     run.mark_done("train", 12.345, training={"steps": 3})
@@ -46,36 +66,6 @@ def test_the_journal_keeps_what_a_stage_brought(runs):
     assert again.has_done("train") and not again.has_done("export") and not again.is_published
     assert again.record["training"] == {"steps": 3}
     assert again.record["stages"]["train"]["seconds"] == 12.35 or again.record["stages"]["train"]["seconds"] == 12.34
-
-
-def test_a_continuation_starts_from_what_is_published_and_not_rolled_back(runs):
-    for stages in (["train", "publish"], ["train", "publish"], ["train"]):
-        run = begin(runs)
-        for stage in stages:
-            run.mark_done(stage, 1)
-        run.update(status="done")
-    begin(runs)  # goes on, or was killed
-    assert standing_run(runs, "zzhua").number == 2
-    runs.runs("zzhua")[1].update(rolled_back="2026-01-01")
-    assert standing_run(runs, "zzhua").number == 1
-    runs.runs("zzhua")[0].update(rolled_back="2026-01-01")
-    assert standing_run(runs, "zzhua").number == 3
-
-
-def test_a_run_that_is_registered_again_is_the_one_to_continue_from(runs):
-    for day in ("2026-01-02", "2026-01-03"):
-        run = begin(runs)
-        run.mark_done("publish", 1)
-        run.update(status="done", stages={"publish": {"finished": day}}, rolled_back="2026-01-04")
-    first = runs.runs("zzhua")[0]
-    first.forget("publish")
-    first.mark_done("publish", 1)
-    second = runs.runs("zzhua")[1]
-    second.record.pop("rolled_back")
-    second.update()
-    assert standing_run(runs, "zzhua").number == 1
-    runs.runs("zzhua")[0].update(rolled_back="2026-01-05")
-    assert standing_run(runs, "zzhua").number == 2
 
 
 def test_a_half_written_record_is_passed_over_and_never_made(runs):
@@ -86,6 +76,13 @@ def test_a_half_written_record_is_passed_over_and_never_made(runs):
     (broken.folder / "run.json").write_text('{"half', encoding="utf-8")
     assert [found.number for found in runs.runs("zzhua")] == [1]
     assert begin(runs).number == 3
+
+
+def test_a_write_that_fails_half_way_leaves_the_old_record(runs):
+    run = begin(runs, loss=1.5)
+    with pytest.raises(TypeError):
+        run.update(loss=2.5, unspeakable=object())
+    assert runs.newest("zzhua").record["loss"] == 1.5
 
 
 def _keep_writing(folder):
@@ -109,7 +106,7 @@ def test_a_kill_in_the_middle_of_writing_leaves_a_whole_record(tmp_path):
 
 
 def test_an_older_record_opens_and_a_newer_one_says_so(runs, monkeypatch):
-    begin(runs)
+    begin(runs).update(schema=1)
     monkeypatch.setattr(history, "SCHEMA", 3)
     monkeypatch.setattr(
         history, "MIGRATIONS", {1: lambda r: {**r, "schema": 2, "a": 1}, 2: lambda r: {**r, "schema": 3, "b": r["a"]}}
@@ -119,6 +116,18 @@ def test_an_older_record_opens_and_a_newer_one_says_so(runs, monkeypatch):
     with pytest.raises(UsageError) as refused:
         runs.newest("zzhua")
     assert refused.value.key == "error.record.newer"
+
+
+def test_a_record_of_schema_1_knows_its_publication_from_then_on(runs):
+    ollama = {"digest": "abc", "gguf": "def", "backup": None, "stops": True, "host": "h", "version": "0.33"}
+    run = begin(runs, ollama=ollama, stages={"publish": {"finished": "2026-11-27T05:00:00+00:00", "seconds": 1}})
+    del run.record["publications"]
+    run.update(schema=1)
+    again = runs.newest("zzhua")
+    assert again.digests == {"abc"} and again.is_published
+    assert again.publications[0]["finished"] == "2026-11-27T05:00:00+00:00"
+    run.update(stages={})
+    assert not runs.newest("zzhua").is_published
 
 
 def test_a_second_process_is_told_at_once_who_holds_the_name(runs, monkeypatch):
@@ -146,10 +155,10 @@ def test_a_second_process_is_told_at_once_who_holds_the_name(runs, monkeypatch):
 
 def test_the_same_request_is_known_again_and_another_is_not(runs):
     request = Request(ollama_name="zzhua", epochs=3.0)
-    run = runs.begin("zzhua", plan=TrainPlan().to_json(), request=identity(request))
+    run = runs.begin("zzhua", plan=TrainPlan().to_json(), request=identity(request), strategy=None)
     assert unfinished(runs, Request(ollama_name="zzhua", epochs=3.0, yes=True, json=True), "zzhua").number == 1
     assert unfinished(runs, Request(ollama_name="zzhua", epochs=4.0), "zzhua") is None
-    assert unfinished(runs, Request(ollama_name="zzhua", epochs=4.0, resume=True), "zzhua").number == 1
+    assert unfinished(runs, Request(ollama_name="zzhua", resume=True), "zzhua").number == 1
     assert unfinished(runs, Request(ollama_name="zzhua", epochs=3.0, restart=True), "zzhua") is None
     run.update(status="done")
     assert unfinished(runs, request, "zzhua") is None

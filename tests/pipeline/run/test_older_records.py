@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ollama_export.server.client import OllamaClient
-from pipeline.run.standing import standing_run
+from pipeline.run.standing import look
 from tests.ollama_server.server import OllamaServer
 from tests.support.older import older_program
 from tests.support.program import Program
@@ -39,5 +39,5 @@ def test_an_older_versions_runs_are_listed_registered_verified_continued_and_rol
 
     program.run("--rollback")
     assert client.digest("zzhua") == second
-    run = standing_run(program.history, "zzhua")
+    run = look(program.history, "zzhua", client).run
     assert run is not None and run.number == 2

@@ -60,13 +60,16 @@ def assert_like(alone: TrainResult, folder: Path) -> None:
     for process in told(folder):
         for losses in ("losses", "val_losses"):
             expected = [loss for _, loss in getattr(alone, losses)]
+            # two halves of a step are summed up in another order
             assert [loss for _, loss in process["result"][losses]] == pytest.approx(expected, rel=1e-4)
     first, second = (process["events"] for process in told(folder))
     # also no note that shared beginnings are computed again and again
     assert first.count("StepDone") == 10 and "Note" not in first and second == []
     ours, theirs = tensors(folder / "run" / "adapter"), tensors(alone.adapter)
     assert {name: (t.shape, t.dtype) for name, t in ours.items()} == {n: (t.shape, t.dtype) for n, t in theirs.items()}
-    assert max(float((ours[name] - theirs[name]).abs().max()) for name in theirs) < 1e-3
+    # where a gradient is next to nothing, its sign, and with it AdamW's first step of the whole rate, is up to rounding
+    for name in theirs:
+        assert (ours[name] - theirs[name]).norm() <= 0.05 * theirs[name].norm(), name
     files = ("adapter_config.json", "adapter_model.safetensors")
     assert sorted(path.name for path in (folder / "run" / "adapter").iterdir()) == list(files)
 

@@ -1,0 +1,109 @@
+"""One contender's speed and memory on one shape, in a process of its own."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from bench.gpu.contenders import run
+from bench.gpu.data import Rows, Writer
+from bench.gpu.ours import at_each_step, finish, hardware_of
+from bench.gpu.shapes import SHAPES, described, random_weights
+from lora_trainer.engine.schedule import step_dialogues
+from lora_trainer.plan import TrainPlan
+
+EPOCH = 64
+"""Steps of an epoch. A quarter of it comes before anything is evaluated or saved: measured is what is in between."""
+WARM = 2
+"""Steps that aren't counted: kernels are chosen, and memory is got, in them."""
+COUNTED = (3, 12)
+"""Steps that are: at least, and at most."""
+
+
+class Clock:
+    """When the first step was done, and how long the counted ones took; stops a training when it has them."""
+
+    def __init__(self, device: str, began: float, seconds: float) -> None:
+        self.device, self.began, self.seconds = device, began, seconds
+        self.tried_since = 0.0
+        self.first = self.spent = 0.0
+        self.steps = 0
+
+    def callback(self) -> Any:
+        """For one try at training; what earlier ones took, and held, isn't counted."""
+        import torch
+
+        self.tried_since = self.tried_since or time.time()
+        self.lost = time.time() - self.tried_since
+        if self.device == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+        return at_each_step(after=self._done)
+
+    def _done(self, state: Any, control: Any) -> None:
+        step = state.global_step
+        if step in (1, WARM):
+            finish(self.device)
+            self.counting_since = time.perf_counter()
+        if step == 1:
+            self.first = time.time() - self.began - self.lost
+        self.steps = step - WARM
+        least, most = COUNTED
+        late = time.perf_counter() - self.counting_since > self.seconds
+        if self.steps == most or (late and self.steps >= least):
+            finish(self.device)
+            self.spent = time.perf_counter() - self.counting_since
+            control.should_training_stop = True
+
+
+def measure(shape: str, batch: int, contender: str, device: str, began: float, seconds: float) -> dict[str, Any]:
+    """Dialogues and tokens a second, peak memory, and seconds from `began` (time.time()) to the end of the first step.
+
+    `seconds`: when these are over, no further steps are counted.
+    """
+    hardware = hardware_of(device)
+    base = described(shape)
+    plan = TrainPlan(epochs=1.0, batch_size=batch)
+    clock = Clock(hardware.device, began, seconds)
+    rows = Writer(SHAPES[shape].vocabulary).rows(EPOCH * batch)
+    with random_weights(), TemporaryDirectory() as folder:
+        told = run(contender, base, rows, plan, Path(folder), hardware, clock.callback)
+    tokens = own_tokens(rows, plan, range(WARM, WARM + clock.steps))
+    return {
+        "shape": shape,
+        "batch": batch,
+        "contender": contender,
+        "dialogues_per_second": clock.steps * batch / clock.spent,
+        "tokens_per_second": tokens / clock.spent,
+        "step_seconds": clock.spent / clock.steps,
+        "peak_gb": peak_memory(hardware.device) / 1e9,
+        "seconds_to_first_step": clock.first,
+        "steps": clock.steps,
+        **told,
+    }
+
+
+def own_tokens(rows: Rows, plan: TrainPlan, steps: range) -> int:
+    """Tokens of the dialogues of some steps, each dialogue's once, nothing padded: the same for all contenders."""
+    chosen = (i for step in steps for i in step_dialogues(plan, step, len(rows)))
+    return sum(len(rows[i].sequences[-1]) for i in chosen)
+
+
+def peak_memory(device: str) -> int:
+    """The most bytes that this process has held: of the card's memory, or of the machine's."""
+    import torch
+
+    if device == "cuda":
+        return torch.cuda.max_memory_reserved()
+    if device == "mps":
+        return torch.mps.driver_allocated_memory()
+    try:
+        import resource
+    except ImportError:  # Windows keeps it elsewhere
+        import psutil
+
+        return int(psutil.Process().memory_info().peak_wset)
+    # bytes on a Mac, KiB elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -1,0 +1,86 @@
+"""A run's base model: as it was named now, or as an earlier run's record has it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from lora_trainer.chat_format import ChatFormat
+from lora_trainer.errors import BaseModelError, OllamaError
+from lora_trainer.events import Listener, Note
+from lora_trainer.models.recorded import is_commit, resolve_recorded_base
+from lora_trainer.models.source import BaseModel, look_for_base_model, resolve_base_model
+from ollama_export.server.client import OllamaClient
+from pipeline.request import Request
+from pipeline.run.history import Run
+
+if TYPE_CHECKING:
+    from pipeline.job import Job
+
+
+def base_model_of(job: Job, listener: Listener) -> BaseModel:
+    """The job's base model, found or downloaded; raises BaseModelError."""
+    if job.recorded_base is not None:
+        return recorded_base_model(job.recorded_base, job.client, listener)
+    blob = lambda name: _ollama(job.client).blob_path(name)  # noqa: E731
+    return resolve_base_model(job.base_source, listener=listener, ollama_blob=blob)
+
+
+def recorded_base_model(record: Mapping[str, Any], client: OllamaClient | None, listener: Listener) -> BaseModel:
+    """What an earlier run's record has under `base`, as it was then.
+
+    Raises BaseModelError: "error.base.gone" or "error.base.changed" where it isn't to be had any more.
+    """
+    stored = lambda digest, name: _ollama(client).stored_file(digest, name)  # noqa: E731
+    return resolve_recorded_base(record, stored_file=stored, listener=listener)
+
+
+def chat_format_in(job: Job, base: BaseModel, tokenizer: Any) -> ChatFormat:
+    """The chat format of the job's base model; raises BaseModelError, which tells a model that chats by other means."""
+    from lora_trainer.models.load import chat_format_of
+
+    try:
+        return chat_format_of(base, tokenizer)
+    except BaseModelError as error:
+        name = base.source.removeprefix("ollama:")
+        if error.key != "error.base_model.no_chat_template" or name == base.source:
+            raise
+        if _ollama(job.client).show(name).get("template", "").strip() in ("", "{{ .Prompt }}"):
+            raise
+        raise BaseModelError("error.base.template_only", source=base.source) from error
+
+
+def look_for(source: str, recorded: Mapping[str, Any] | None, client: OllamaClient | None, listener: Listener) -> None:
+    """Raise BaseModelError where there is no such base model; nothing is downloaded, and no Ollama is started."""
+    try:
+        if recorded is not None and not is_commit(recorded["revision"]):
+            if not source.startswith("modelscope:"):
+                recorded_base_model(recorded, client, listener)
+        else:
+            revision = recorded["revision"] if recorded else None
+            look_for_base_model(source, revision=revision, ollama_blob=lambda name: _ollama(client).blob_path(name))
+    except OllamaError as error:
+        if error.key != "error.ollama.unreachable":
+            raise
+        listener(Note("note.base.not_looked_up", {"source": source}))
+
+
+def recorded_base(previous: Run | None, request: Request, source: str, *, overwrite: bool) -> Mapping[str, Any] | None:
+    """What the record of the run before has of the base model `source`; None where that is to be looked up afresh.
+
+    Whoever names no base model means the recorded one, and so does a flag that names it again, but for what lies at a
+    path now, and for a hub model that is trained on anew. `ollama:NAME` always means the model that it was: by now
+    another may have been published over it.
+    """
+    if previous is None or previous.record["base"]["source"] != source:
+        return None
+    record: Mapping[str, Any] = previous.record["base"]
+    afresh = overwrite or not is_commit(record["revision"])
+    if request.base_model is not None and afresh and not source.startswith("ollama:"):
+        return None
+    return record
+
+
+def _ollama(client: OllamaClient | None) -> OllamaClient:
+    """The Ollama that `ollama:NAME` is looked up in; a run that registers nothing asks it all the same."""
+    return client or OllamaClient()

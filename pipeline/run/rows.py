@@ -1,0 +1,89 @@
+"""The rows that a run was trained on, kept with it: `runs/NAME/N/rows.jsonl.gz`, some kB.
+
+So it is known what has changed since, and a run can be repeated when its files are gone.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import os
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from lora_trainer.data.dataset import Dataset, fingerprint
+from lora_trainer.data.dialogues import Dialogue, Dialogues
+from pipeline.run.history import Run
+
+NAME = "rows.jsonl.gz"
+
+
+@dataclass(frozen=True)
+class Change:
+    """How the present rows differ from an earlier run's, training and validation rows together."""
+
+    new: int
+    gone: int
+
+
+def has_rows(folder: Path) -> bool:
+    """Whether the rows are kept beside a run's record."""
+    return (folder / NAME).is_file()
+
+
+def keep_rows(folder: Path, data: Dataset) -> None:
+    """Write the rows beside a run's record: whole, or not under their name."""
+    lines = []
+    for part, dialogues in (("train", data.train), ("val", data.val)):
+        for dialogue in dialogues:
+            row = {"part": part, "file": dialogue.file, "line": dialogue.line, "messages": list(dialogue.messages)}
+            row |= {key: v for key, v in (("style", dialogue.style), ("category", dialogue.category)) if v is not None}
+            lines.append(json.dumps(row, ensure_ascii=False) + "\n")
+    path = folder / NAME
+    temporary = path.with_name(NAME + ".new")
+    with temporary.open("wb") as file:
+        # without a time of its own: the same rows are the same bytes
+        with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as packed:
+            packed.write("".join(lines).encode("utf-8"))
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def rows_of(run: Run) -> Dataset | None:
+    """The data set that a run was trained on, from the rows kept with it; None where there are none (any more)."""
+    parts: dict[str, list[Dialogue]] = {"train": [], "val": []}
+    path = run.folder / NAME
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") as lines:
+            for line in lines:
+                row = json.loads(line)
+                messages = tuple(dict(message) for message in row["messages"])
+                style, category = row.get("style"), row.get("category")
+                parts[row["part"]].append(Dialogue(messages, row["file"], row["line"], style, category))
+    except (OSError, EOFError, ValueError, LookupError, TypeError):
+        return None
+    if not parts["train"]:
+        return None
+    system: str | None = run.record["system"]
+    content = path.read_bytes()
+    return Dataset(
+        train=Dialogues(parts["train"]),
+        val=Dialogues(parts["val"]),
+        findings=(),
+        system=system,
+        fingerprint=fingerprint(parts["train"], parts["val"], system),
+        files={str(path): {"rows": len(parts["train"]), "sha256": hashlib.sha256(content).hexdigest()}},
+        split=bool(run.record["data"].get("split")),
+    )
+
+
+def change_since(run: Run, data: Dataset) -> Change | None:
+    """What is new and what is gone against a run's rows; None where these weren't kept."""
+    before = rows_of(run)
+    if before is None:
+        return None
+    was, now = (Counter(d.key for part in (rows.train, rows.val) for d in part) for rows in (before, data))
+    return Change(new=(now - was).total(), gone=(was - now).total())

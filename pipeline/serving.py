@@ -1,0 +1,141 @@
+"""Serving: what of a model can be changed without training it, and belongs to it until somebody does."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from pipeline.request import Request
+
+DEFAULT_QUANTIZE = "q8_0"
+SAMPLING = ("temperature", "top_p", "top_k", "repeat_penalty", "num_ctx")
+"""Ollama's parameters that have a flag of their own."""
+_FLOATS = {
+    "temperature",
+    "top_p",
+    "min_p",
+    "typical_p",
+    "repeat_penalty",
+    "presence_penalty",
+    "frequency_penalty",
+}
+"""Ollama's parameters that are no whole numbers (api/types.go); it writes 1 for 1.0."""
+
+
+@dataclass(frozen=True)
+class Serving:
+    """How a model is served. Every field is kept from run to run until a flag or an answer says otherwise."""
+
+    quantize: str = DEFAULT_QUANTIZE
+    """The GGUF's file type."""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    """Ollama's parameters; under `stop` only texts beside the end of turn, which always stops."""
+    keep_chat_template: bool = False
+    """The GGUF keeps the base model's own chat template."""
+    license: tuple[str, ...] = ()
+    messages: tuple[Mapping[str, str], ...] = ()
+    """Turns that stand before every conversation (MESSAGE in a Modelfile)."""
+    sources: Mapping[str, str] = field(default_factory=dict)
+    """Where each of them came from: default, record, ollama or flag. Parameters are named one by one."""
+
+    def to_record(self) -> dict[str, Any]:
+        """The fields of a run record that say it."""
+        return {
+            "quantize": self.quantize,
+            "parameters": dict(self.parameters),
+            "keep_chat_template": self.keep_chat_template,
+            "license": list(self.license),
+            "messages": [dict(message) for message in self.messages],
+            "serving_sources": dict(self.sources),
+        }
+
+    def changed_by(self, request: Request) -> Serving:
+        """The same but for what flags say."""
+        given = {name: getattr(request, name) for name in SAMPLING if getattr(request, name) is not None}
+        changes: dict[str, Any] = {}
+        if given:
+            changes["parameters"] = {**self.parameters, **given}
+        if request.quantize is not None:
+            changes["quantize"] = given["quantize"] = request.quantize
+        if request.keep_chat_template or request.no_keep_chat_template:
+            changes["keep_chat_template"] = given["keep_chat_template"] = request.keep_chat_template
+        return replace(self, **changes, sources={**self.sources, **dict.fromkeys(given, "flag")})
+
+    def is_served_like(self, other: Serving) -> bool:
+        """Whether both make the same model of the same training, wherever their values came from."""
+        return replace(self, sources={}) == replace(other, sources={})
+
+
+def serving_of(record: Mapping[str, Any], source: str | None = None) -> Serving:
+    """What a run record says; `source` replaces where each of it came from."""
+    sources = dict(record.get("serving_sources", {}))
+    serving = Serving(
+        quantize=record["quantize"],
+        parameters=dict(record["parameters"]),
+        keep_chat_template=record["keep_chat_template"],
+        license=tuple(record.get("license", ())),
+        messages=tuple(record.get("messages", ())),
+        sources=sources,
+    )
+    return serving if source is None else replace(serving, sources=dict.fromkeys(_named(serving), source))
+
+
+def serving_in_ollama(shown: Mapping[str, Any]) -> tuple[Serving, list[str]]:
+    """What `/api/show` tells of a model that was made elsewhere, and the names of what can't be kept.
+
+    Its weights are ours to make again, so its type is not taken over. TEMPLATE is replaced by the one that the model is
+    trained with; turns that stand before every conversation are kept where user and assistant alternate in them.
+    """
+    parameters = _parameters(str(shown.get("parameters") or ""))
+    turns = [{"role": str(m.get("role")), "content": str(m.get("content"))} for m in shown.get("messages") or []]
+    lost = []
+    wanted = [("user", "assistant")[number % 2] for number in range(len(turns))]
+    if [turn["role"] for turn in turns] != wanted or len(turns) % 2:
+        turns = []
+        lost.append("MESSAGE")
+    modelfile = str(shown.get("modelfile") or "")
+    lost += [word for word in ("TEMPLATE", "ADAPTER") if re.search(rf"^{word} ", modelfile, re.MULTILINE)]
+    license_text = shown.get("license") or ""
+    texts = [license_text] if isinstance(license_text, str) else [str(text) for text in license_text]
+    serving = Serving(parameters=parameters, license=tuple(filter(None, texts)), messages=tuple(turns))
+    return replace(serving, sources=dict.fromkeys(_named(serving), "ollama")), lost
+
+
+def _named(serving: Serving) -> list[str]:
+    """The names of what is not at its default."""
+    usual, fields = Serving(), ("quantize", "keep_chat_template", "license", "messages")
+    return [*(name for name in fields if getattr(serving, name) != getattr(usual, name)), *serving.parameters]
+
+
+def _parameters(text: str) -> dict[str, Any]:
+    """Read `parameters` of `/api/show`: a name padded to 30 characters and a value in Go's syntax in each line."""
+    found: dict[str, Any] = {}
+    for line in text.splitlines():
+        name, _, value = line.strip().partition(" ")
+        value = value.strip()
+        if not name or not value:
+            continue
+        read = _value(name, value)
+        if name == "stop":
+            found.setdefault("stop", []).append(read)
+        else:
+            found[name] = read
+    return found
+
+
+def _value(name: str, value: str) -> Any:
+    if value.startswith('"'):
+        try:
+            return json.loads(value)
+        except ValueError:
+            return value.strip('"')
+    if value in ("true", "false"):
+        return value == "true"
+    try:
+        number = float(value)
+    except ValueError:
+        return value
+    return number if name in _FLOATS or not number.is_integer() else int(number)

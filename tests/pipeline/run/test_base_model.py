@@ -1,0 +1,61 @@
+"""When a base model that is named is the one that a run before was trained on."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from lora_trainer.errors import BaseModelError
+from lora_trainer.models.source import resolve_base_model
+from pipeline.request import Request
+from pipeline.run.base_model import recorded_base
+from pipeline.run.history import Run
+from pipeline.run.processes import base_model_here
+from tests.support.hub_server import COMMIT
+from tests.support.tiny import make_tiny
+
+DIGEST = "a" * 64
+
+
+@pytest.mark.parametrize(
+    ("source", "revision", "flag", "overwrite", "meant"),
+    [
+        # whoever names none means the recorded one
+        ("acme/tiny", COMMIT, None, False, True),
+        ("acme/tiny", COMMIT, None, True, True),
+        ("/models/tiny", DIGEST, None, False, True),
+        ("ollama:zzhua", DIGEST, None, False, True),
+        # whoever names it again continues what was begun, but for what lies at a path by now
+        ("acme/tiny", COMMIT, "acme/tiny", False, True),
+        ("/models/tiny", DIGEST, "/models/tiny", False, False),
+        # anew is anew, though never on top of a model's own publication
+        ("acme/tiny", COMMIT, "acme/tiny", True, False),
+        ("/models/tiny", DIGEST, "/models/tiny", True, False),
+        ("ollama:zzhua", DIGEST, "ollama:zzhua", True, True),
+        # another one
+        ("acme/tiny", COMMIT, "acme/other", False, False),
+        ("ollama:zzhua", DIGEST, "acme/other", True, False),
+    ],
+)
+def test_a_base_model_is_the_recorded_one_or_what_has_its_name_now(
+    source: str, revision: str, flag: str | None, overwrite: bool, meant: bool
+) -> None:
+    record = {"source": source, "revision": revision}
+    run = Run(Path(), {"base": record})
+    found = recorded_base(run, Request(base_model=flag), flag or source, overwrite=overwrite)
+    assert found == (record if meant else None)
+    assert recorded_base(None, Request(base_model=flag), flag or source, overwrite=overwrite) is None
+
+
+def test_a_machine_that_has_another_model_in_the_same_place_does_not_train_along(tmp_path: Path) -> None:
+    folder = make_tiny(tmp_path / "base")
+    base = resolve_base_model(str(folder))
+    assert base_model_here(base) == base
+    make_tiny(folder, seed=1)
+    with pytest.raises(BaseModelError, match=r"error\.processes\.base"):
+        base_model_here(base)
+    shutil.rmtree(folder)
+    with pytest.raises(BaseModelError, match=r"error\.processes\.base"):
+        base_model_here(base)
