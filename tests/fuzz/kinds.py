@@ -217,10 +217,11 @@ def _row(number: int) -> Any:
 
 
 def _mutate_rows(_: Path, folder: Path, chance: Random) -> None:
+    share = chance.choice((0, 0.05, 0.3, 0.8))
     for name in ("train", "val")[: chance.choice((1, 1, 2))]:
         rows = [_row(chance.randrange(1000)) for _ in range(ROWS_OF_A_FILE)]
-        raw = [plain(changed(row, chance) if chance.random() < 0.6 else row, chance) for row in rows]
-        raw = [damaged(line, chance) if chance.random() < 0.1 else line for line in raw]
+        raw = [plain(changed(row, chance) if chance.random() < share else row, chance) for row in rows]
+        raw = [damaged(line, chance) if chance.random() < share / 6 else line for line in raw]
         data = b"\n".join(raw) + chance.choice((b"", b"\n"))
         (folder / f"{name}.jsonl").write_bytes(damaged(data, chance) if chance.random() < 0.2 else data)
 

@@ -97,7 +97,7 @@ def _change(holder: Any, key: Any, chance: Random) -> None:
         old[chance.choice(KEYS)] = odd_value(chance)
     elif kind == 3:
         holder[key] = chance.choice(([old], {"": old}, str(old), [old, old], None))
-    elif kind == 4 and isinstance(old, int | float):
+    elif kind == 4 and isinstance(old, int | float) and abs(old) < 2**64:
         holder[key] = chance.choice((-old, old * 2, old + 1, old - 1, old / 3, float(old), old * 10**9))
     elif kind == 5 and isinstance(old, str) and old:
         at = chance.randrange(len(old))

@@ -8,6 +8,7 @@ import sys
 import threading
 from pathlib import Path
 
+from .faults import KINDS
 from .server import OllamaServer
 
 
@@ -21,7 +22,7 @@ def main() -> None:
         "--fault",
         default=os.environ.get("OLLAMA_SERVER_FAULT", ""),
         metavar="KIND:PATH[:N[:SECONDS]]",
-        help="die, die_after, die_during, full or slow at the N-th request of a path; several with commas",
+        help=f"one of {', '.join(KINDS)} at the N-th request of a path; several with commas",
     )
     arguments = parser.parse_args()
     server = OllamaServer(arguments.models, port=arguments.port, old=arguments.old, version=arguments.version)

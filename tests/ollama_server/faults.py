@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 from .errors import ApiError
 
+KINDS = ("die", "die_after", "die_during", "error", "cut", "cut_during", "lost", "full", "slow", "hold")
+
 
 class Death(Exception):
     """The server is to die now: no answer, and none to later requests."""
@@ -17,9 +19,10 @@ class Death(Exception):
 class Fault:
     kind: str
     """"die" (before the request is worked on), "die_after" (worked on, not answered), "die_during" (in the middle of an
-    upload's body or after the first line of a stream), "cut" (dropped in the middle of an upload's body by a server
-    that lives on), "full" (no space left on device), "slow" or "hold" (not worked on while the fault is there, and then
-    dropped)."""
+    upload's body or after the first line of a stream), "error" (status 500), "cut" (the connection ends
+    before the request is worked on), "cut_during" (in the middle of an upload's body, by a server that lives on),
+    "lost" (when the request is worked on, without an answer), "full" (no space left on device), "slow" or "hold" (not
+    worked on while the fault is there, and then dropped)."""
     path: str
     """The beginning of the request's path."""
     at: int = 1
@@ -37,7 +40,7 @@ class Faults:
         self._lock = threading.Lock()
 
     def add(self, kind: str, path: str, at: int = 1, *, method: str = "", seconds: float = 0.0) -> Fault:
-        if kind not in ("die", "die_after", "die_during", "cut", "full", "slow", "hold"):
+        if kind not in KINDS:
             raise ValueError(f"unknown fault: {kind}")
         fault = Fault(kind, path, at, method, seconds)
         with self._lock:
@@ -75,6 +78,8 @@ class Faults:
         kinds = {fault.kind for fault in found}
         if "die" in kinds:
             raise Death
+        if "cut" in kinds:
+            raise ConnectionAbortedError
         return kinds
 
 

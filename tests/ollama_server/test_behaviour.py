@@ -284,6 +284,22 @@ def test_a_server_that_dies_breaks_connections_and_comes_back_with_its_models(
     assert local.chat("m")["done"]
 
 
+@pytest.mark.parametrize(("kind", "names"), [("error", {"m:latest"}), ("cut", {"m:latest"}), ("lost", set())])
+def test_a_request_that_fails_once_is_worked_on_only_where_its_answer_is_lost(
+    ollama_server: OllamaServer, local: Talk, tiny_gguf: Path, kind: str, names: set[str]
+) -> None:
+    local.create("m", tiny_gguf)
+    ollama_server.faults.add(kind, "/api/delete")
+    if kind == "error":
+        answer = local.session.delete(f"{local.url}/api/delete", json={"model": "m"}, timeout=30)
+        assert (answer.status_code, answer.json()) == (500, {"error": "something went wrong"})
+    else:
+        with pytest.raises(requests.ConnectionError):
+            local.session.delete(f"{local.url}/api/delete", json={"model": "m"}, timeout=30)
+    assert local.names() == names
+    assert ollama_server.alive
+
+
 def test_started_by_hand_it_dies_on_command_and_keeps_its_models(tmp_path: Path, tiny_gguf: Path) -> None:
     def started(*more: str) -> tuple[subprocess.Popen[str], Talk]:
         command = [sys.executable, "-m", "tests.ollama_server", "--port", "0", "--models", str(tmp_path / "models")]

@@ -56,13 +56,15 @@ class Handler(BaseHTTPRequestHandler):
         try:
             self.faults = self.owner.faults.due(self.command, path)
             try:
+                if "error" in self.faults:
+                    raise ApiError("something went wrong", 500)
                 answer = self._routed(path)
             except ApiError as error:
                 answer = Reply(error.status, {"error": str(error)})
-            if "die_after" in self.faults:
+            if {"die_after", "lost"} & self.faults:
                 if isinstance(answer, Stream):
                     list(answer.lines)
-                raise Death
+                raise Death if "die_after" in self.faults else ConnectionAbortedError
             if isinstance(answer, Stream):
                 self._stream(answer.lines)
             else:
@@ -204,7 +206,7 @@ class Handler(BaseHTTPRequestHandler):
                 out.write(chunk)
                 if "die_during" in self.faults:
                     raise Death
-                if "cut" in self.faults:
+                if "cut_during" in self.faults:
                     raise ConnectionAbortedError
                 if "full" in self.faults and count == 0:
                     raise disk_full(out.name)

@@ -6,12 +6,13 @@ import sys
 
 from lora_trainer.errors import UsageError
 from lora_trainer.plan import TrainPlan
+from pipeline.serving import Serving
 from train_to_ollama import guarded
 from wizard import flow
 from wizard.command_line import parse
 from wizard.questions import Existing
 from wizard.screen.screen import Screen
-from wizard.screen.tables import Review
+from wizard.screen.tables import Review, served_rows
 
 RECORD = TrainPlan()
 EXISTING = Existing(in_ollama=True, runs=2, epochs=2.0, date="2026-11-20")
@@ -26,7 +27,21 @@ def check(name: str) -> str:
 
 def review(decision: flow.Decision, choice: str = "new", record: TrainPlan | None = None) -> Review:
     steps = decision.plan.total_steps(60)
-    return Review("zzhua", "base", choice, decision.strategy, decision.plan, record, 60, 10, steps, None, "q8_0")
+    return Review(
+        name="zzhua",
+        base_model="base",
+        choice=choice,
+        strategy=decision.strategy,
+        plan=decision.plan,
+        record=record,
+        dialogues=60,
+        val_dialogues=10,
+        steps=steps,
+        system=None,
+        files=["train.jsonl"],
+        data_source="default",
+        serving=served_rows(Serving(), None, {"system": "default"}),
+    )
 
 
 def conversation(flags: str) -> None:

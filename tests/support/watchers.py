@@ -7,11 +7,13 @@ the test there, or strikes itself. `python -m tests.support.watchers WATCHER FLA
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import os
 import sys
 import threading
 import time
 from pathlib import Path
+from typing import cast
 
 import psutil
 
@@ -54,10 +56,15 @@ class Kill:
 
 
 def watcher(text: str) -> Listener:
-    """`hold KIND:VALUE GATE` or `kill STEP SECONDS`; where there are several processes, in the first one alone."""
+    """`hold KIND:VALUE GATE`, `kill STEP SECONDS` or `MODULE WORDS`, which is what that module's own `watcher` makes of
+    the words; where there are several processes, in the first one alone.
+    """
     if not text or os.environ.get("RANK", "0") != "0":
         return ignore
-    what, first, second = text.split(maxsplit=2)
+    what, rest = text.split(maxsplit=1)
+    if "." in what:
+        return cast(Listener, importlib.import_module(what).watcher(rest))
+    first, second = rest.split(maxsplit=1)
     if what == "kill":
         return Kill(int(first), float(second))
     kind, _, value = first.partition(":")

@@ -26,7 +26,7 @@ def unpublished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[st
     folder = tmp_path_factory.mktemp("unpublished")
     with OllamaServer(folder / "models") as server:
         # the first one is the rehearsal's
-        server.faults.add("cut", "/api/blobs", 2, method="POST")
+        server.faults.add("cut_during", "/api/blobs", 2, method="POST")
         told = Program(folder, server.url).run(expect=5)
     return folder, told
 
