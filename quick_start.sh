@@ -160,6 +160,16 @@ install() {
   if "$venv_python" -m pip install --no-user --disable-pip-version-check -c "$here/.venv/constraints.txt" "$@" >&2; then return; fi
   # pip itself gave up, so what is there is whole.
   rm -f "$here/.venv/unfinished"
+  local variable
+  for variable in HTTPS_PROXY https_proxy HTTP_PROXY http_proxy ALL_PROXY all_proxy; do
+    case ${!variable:-} in
+      socks* | SOCKS*)
+        if "$venv_python" -c 'import socks' >/dev/null 2>&1; then continue; fi
+        fail 2 "安装没有完成，原因见上。环境变量 $variable 指定了 SOCKS 代理，而 pip 不会用这种代理：请去掉它（或换成 http 代理），再运行一次会接着装；装好以后，训练时可以再用。" \
+          "The installation did not finish; the reason stands above. $variable names a SOCKS proxy, which pip can't use: unset it (or name an http proxy) and run this again. Once all is installed, the program itself can use it."
+        ;;
+    esac
+  done
   fail 2 "安装没有完成，原因见上。多半是网络：可以用 PIP_INDEX_URL（PyTorch 用 TORCH_INDEX_URL）指定镜像，再运行一次会接着装。" \
     "The installation did not finish; the reason stands above. If it is the network: name a mirror with PIP_INDEX_URL (for PyTorch TORCH_INDEX_URL) and run this again."
 }

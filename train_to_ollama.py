@@ -107,7 +107,7 @@ def guarded(work: Callable[[], dict[str, Any]], screen: Screen, debug: bool = Fa
     except (BrokenPipeError, SystemExit):
         raise
     except (Exception, KeyboardInterrupt) as error:
-        from lora_trainer.errors import Interrupted, UserError, as_disk_error
+        from lora_trainer.errors import Interrupted, UserError, as_disk_error, as_memory_error
         from wizard.words import t
 
         if debug:
@@ -119,8 +119,8 @@ def guarded(work: Callable[[], dict[str, Any]], screen: Screen, debug: bool = Fa
             failure, code = error, error.exit_code
         elif isinstance(error, KeyboardInterrupt):
             failure, code = Interrupted("error.interrupted"), Interrupted.exit_code
-        elif disk := as_disk_error(error):
-            failure, code = disk, disk.exit_code
+        elif lack := as_disk_error(error) or as_memory_error(error):
+            failure, code = lack, lack.exit_code
         else:
             failure, code = UserError("error.bug", kind=type(error).__name__, reason=str(error) or "-"), 1
         screen.error(failure)

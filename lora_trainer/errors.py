@@ -79,6 +79,18 @@ _FULL_WORDS = ("os error 28", "No space left on device", "PytorchStreamWriter fa
 _BARRED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EIO, errno.ENAMETOOLONG)
 _BARRED_WORDS = ("os error 13", "os error 30", "Read-only file system", "No usable temporary directory")
 
+MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory", "Invalid buffer size", "ALLOC_FAILED")
+"""What a RuntimeError says that is one of memory; MPS refuses buffers of more than half the memory as invalid, cuBLAS
+and bitsandbytes allocate for themselves."""
+
+
+def as_memory_error(error: BaseException) -> ResourceError | None:
+    """The ResourceError that an error means if memory ran out, the machine's or the device's."""
+    worded = isinstance(error, RuntimeError) and any(word in str(error) for word in MEMORY_WORDS)
+    if not worded and not isinstance(error, MemoryError):
+        return None
+    return ResourceError("error.memory.ran_out", reason=str(error).partition("\n")[0] or type(error).__name__)
+
 
 def as_disk_error(error: BaseException, path: str = "?") -> ResourceError | None:
     """The ResourceError that an error means if the disk was full when it was raised, or the system barred us from a

@@ -171,7 +171,7 @@ def _trainer(
         if not is_out_of_memory(error):
             raise
         reason = str(error).partition("\n")[0]
-        raise ResourceError("error.resource.training_memory", max_length=plan.max_length, reason=reason) from None
+        raise ResourceError("error.resource.model_memory", source=base.source, reason=reason) from None
     pad = tokenizer.pad_token_id
     return StepTrainer(
         model,

@@ -291,6 +291,9 @@ def test_a_failed_installation_names_the_mirror_variables_and_goes_on_next_time(
     failed = run(script, "setup", TRAIN_TO_OLLAMA_LANG="en", **offline)
     assert failed.returncode == 2
     assert "PIP_INDEX_URL" in failed.stderr.splitlines()[-1]
+    # What pip can't use is named, where there is one.
+    proxied = run(script, "setup", TRAIN_TO_OLLAMA_LANG="en", all_proxy="socks5://127.0.0.1:9", **offline)
+    assert proxied.returncode == 2 and "all_proxy names a SOCKS proxy" in proxied.stderr.splitlines()[-1]
     (tmp_path / "away").rename(tmp_path / "wheels")
     kept = ready_house / ".venv" / "of the first time"
     kept.touch()
@@ -541,5 +544,5 @@ def test_9_shows_what_the_machine_has(house: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     # the package's version: a build's own mark (2.13.0+cu130) may stand in torch.__version__ alone
     assert f"torch {importlib.metadata.version('torch')}," in done.stdout
-    assert f"http://{NOBODY} 没有应答" in done.stdout
+    assert "ollama.invalid 这个名字找不到地址" in done.stdout
     assert "1 个有训练记录：linzhi" in done.stdout

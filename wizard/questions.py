@@ -68,8 +68,8 @@ def ask_base_model(offers: Sequence[BaseOffer]) -> str:
 
 def ask_on_exists(name: str, facts: Existing) -> str:
     """What to do with the model that is there: continue, overwrite, skip or cancel."""
-    key = "ask.exists_trained" if facts.in_ollama is None else "ask.exists_unregistered"
-    message = t("ask.exists" if facts.in_ollama else key, name=name)
+    trained = "ask.exists_trained" if facts.in_ollama is None else "ask.exists_unregistered"
+    message = t("ask.exists" if facts.in_ollama else trained, name=name)
     if facts.epochs is not None:
         message += t("ask.exists_record", runs=facts.runs, epochs=facts.epochs, date=facts.date)
     choices = [(choice, t(f"menu.exists.{choice}")) for choice in ("continue", "overwrite", "skip", "cancel")]

@@ -8,7 +8,7 @@ import platform
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from lora_trainer.errors import ResourceError
+from lora_trainer.errors import MEMORY_WORDS, ResourceError
 from lora_trainer.events import Listener, Note
 
 _Found = TypeVar("_Found")
@@ -58,19 +58,16 @@ class Fallback:
             self.checkpoint_activations()
             listener(Note("note.activations_recomputed"))
         else:
-            raise ResourceError("error.resource.training_memory", max_length=self.max_length, reason=reason)
+            key = "error.resource.training_memory" if self.alone else "error.resource.training_memory_together"
+            raise ResourceError(key, max_length=self.max_length, reason=reason.partition("\n")[0])
         give_memory_back(self.device)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out; CUDA has a class for it, all the others have only words.
-
-    MPS refuses buffers of more than half the memory as invalid; cuBLAS and bitsandbytes allocate for themselves.
-    """
+    """Whether an error says that memory ran out; CUDA has a class for it, all the others have only words."""
     import torch
 
-    words = ("out of memory", "can't allocate memory", "not enough memory", "Invalid buffer size", "ALLOC_FAILED")
-    return isinstance(error, torch.OutOfMemoryError) or any(word in str(error) for word in words)
+    return isinstance(error, torch.OutOfMemoryError) or any(word in str(error) for word in MEMORY_WORDS)
 
 
 def give_memory_back(device: str) -> None:

@@ -140,7 +140,7 @@ class StepTrainer(CheckpointingTrainer):
         if not math.isfinite(loss.item()):
             if self.args.fp16 and not any("loss" in entry for entry in self.state.log_history):
                 raise UsageError("error.train.float16")
-            raise UsageError("error.train.not_finite", step=step + 1, learning_rate=rate)
+            raise UsageError("error.train.not_finite", step=step + 1, learning_rate=self.plan.learning_rate)
         tokens = sum(len(sequence) - 1 for sequence in sequences)
         self.state.log_history.append(
             {"step": step + 1, "loss": loss.item(), "tokens": tokens, "seconds": time.perf_counter() - began}

@@ -104,8 +104,8 @@ def _told(error: Exception, repo: str, endpoint: str, revision: str | None) -> U
 
 def _not_reached(cause: BaseException | None, repo: str, endpoint: str) -> UserError:
     """What it was that came between us and the hub."""
+    values = {"endpoint": endpoint, "repo": repo}
     reason = _reason(cause)
-    values = {"repo": repo, "endpoint": endpoint}
     # httpx makes its connections ready when it is first used, for every proxy that is named anywhere
     found = proxies.unusable(proxies.all_proxies(), proxies.HTTPX, endpoint)
     if found and isinstance(cause, (ImportError, ValueError)):

@@ -126,6 +126,8 @@ def load_tokenizer(base: BaseModel) -> Any:
         values = {"path": str(base.path), "reason": shortened(error)}
         if code := foreign_code(base.path, "tokenizer_config.json"):
             raise BaseModelError("error.base_model.foreign_tokenizer", code=", ".join(code), **values) from error
+        if isinstance(error, ImportError):
+            raise BaseModelError("error.base_model.tokenizer_package", **values) from error
         raise BaseModelError("error.base_model.tokenizer", **values) from error
     if isinstance(normalizer, normalizers.NFC):
         tokenizer.backend_tokenizer.normalizer = None

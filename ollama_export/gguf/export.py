@@ -12,6 +12,7 @@ from typing import IO, Any, Literal
 
 from lora_trainer import errors
 from lora_trainer.errors import ConversionError, UserError
+from ollama_export.ended import how_ended, was_killed
 from ollama_export.gguf import from_gguf as gguf_from_gguf
 from ollama_export.gguf.converter import architecture_of, converter_folder, convertible_architectures
 from ollama_export.gguf.head import gguf_head
@@ -98,7 +99,8 @@ def _run_worker(arguments: dict[str, Any], progress: Progress) -> dict[str, Any]
                 raise
         if "result" in line:
             return dict(line["result"])
-        raise _error_of(line, worker.returncode) from RuntimeError(_tail(said))
+        tail = _tail(said)
+        raise _error_of(line, worker.returncode, tail) from RuntimeError(tail)
 
 
 def _listen(worker: subprocess.Popen[bytes], arguments: bytes, progress: Progress) -> dict[str, Any]:
@@ -119,9 +121,11 @@ def _listen(worker: subprocess.Popen[bytes], arguments: bytes, progress: Progres
     return last
 
 
-def _error_of(line: dict[str, Any], exit_code: int) -> UserError:
+def _error_of(line: dict[str, Any], exit_code: int, tail: str) -> UserError:
     if "error" not in line:
-        return ConversionError("error.export.died", code=exit_code)
+        if was_killed(exit_code):
+            return ConversionError("error.export.killed")
+        return ConversionError("error.export.died", how=how_ended(exit_code), said=tail.strip().rpartition("\n")[2])
     error = line["error"]
     kind: type[UserError] = getattr(errors, error["class"])
     return kind(error["key"], **error["values"])

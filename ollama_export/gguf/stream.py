@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from file_formats.durable import sync_folder
 from file_formats.gguf import TensorInfo, alignment_of, padded, write_head
 from lora_trainer.errors import ConversionError, ResourceError
 
@@ -164,25 +165,21 @@ class GgufStream:
                 self._failure = error
 
     def _explained(self, error: OSError) -> ConversionError | ResourceError:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
             return self._disk_full()
+        if error.errno == errno.EFBIG:
+            return ResourceError("error.disk.file_too_large", path=str(self._path), size=_megabytes(self.size))
         return ConversionError("error.export.write", path=str(self._path), reason=str(error))
 
     def _disk_full(self) -> ResourceError:
-        needed, free = (f"{n / 1e6:.1f} MB" for n in (self.size, shutil.disk_usage(self._path.parent).free))
+        needed, free = map(_megabytes, (self.size, shutil.disk_usage(self._path.parent).free))
         return ResourceError("error.disk.full", path=str(self._path), needed=needed, free=free)
+
+
+def _megabytes(size: float) -> str:
+    return f"{size / 1e6:.1f} MB"
 
 
 def partial(path: Path) -> Path:
     """The name that `path` has while it is being written."""
     return path.with_name(path.name + ".part")
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a rename in `folder` last through a power cut (POSIX; Windows has no such call)."""
-    if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -61,6 +61,16 @@ def convert(arguments: dict[str, Any], report: Any) -> GgufFile:
         return stream.finish(file_type)
 
 
+def _converted(arguments: dict[str, Any], report: Any) -> GgufFile:
+    """As `convert`; memory that ran out is a MemoryError, whichever library asked for it."""
+    try:
+        return convert(arguments, report)
+    except RuntimeError as error:
+        if errors.as_memory_error(error):
+            raise MemoryError from error
+        raise
+
+
 def reason_of(error: Exception) -> str:
     """What a foreign error says, and the line that raised it: many an assertion says nothing else."""
     place = traceback.extract_tb(error.__traceback__)[-1]
@@ -80,7 +90,7 @@ def main() -> int:
     last = 0.0
 
     def say(**line: Any) -> None:
-        out.write(json.dumps(line) + "\n")
+        out.write(json.dumps(line, default=str) + "\n")
         out.flush()
 
     def report(done: int, total: int) -> None:
@@ -90,7 +100,7 @@ def main() -> int:
             say(progress=[done, total])
 
     try:
-        made = convert(arguments, report)
+        made = _converted(arguments, report)
     except errors.UserError as error:
         say(error={"class": type(error).__name__, "key": error.key, "values": error.values})
         return error.exit_code

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -12,8 +13,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from lora_trainer.errors import ConversionError
+from ollama_export.ended import how_ended, was_killed
 from ollama_export.gguf.head import gguf_head
-from ollama_export.llama_cpp.server import ANSWER_SECONDS, Hangs, LlamaServer
+from ollama_export.llama_cpp.server import ANSWER_SECONDS, Died, Hangs, LlamaServer, Unusable
 
 
 def is_installed() -> bool:
@@ -70,7 +72,7 @@ class Engine:
         except Hangs as error:
             raise _hangs(gguf, error) from error
         except RuntimeError as error:
-            raise ConversionError("error.engine.load", path=str(gguf), reason=str(error)) from error
+            raise _failed(gguf, error) from error
         self._gguf, self._answer_seconds = gguf, answer_seconds
         self._session = requests.Session()
         self._session.trust_env = False  # no proxy between us and ourselves
@@ -167,12 +169,23 @@ class Engine:
         except Hangs as error:
             raise _hangs(self._gguf, error) from error
         except requests.ConnectionError as error:
-            raise ConversionError("error.engine.refused", reason=self._server.last_words()) from error
+            raise _failed(self._gguf, self._server.end()) from error
         answer = response.json()
         if response.status_code != 200:
             reason = answer.get("error", {}).get("message", response.text)
             raise ConversionError("error.engine.refused", reason=reason)
         return dict(answer)
+
+
+def _failed(gguf: Path, error: RuntimeError) -> ConversionError:
+    """What it means that llama.cpp ended instead of loading or answering."""
+    if isinstance(error, Unusable):
+        return ConversionError("error.engine.unusable", reason=str(error), python=sys.executable)
+    if isinstance(error, Died) and was_killed(error.code):
+        return ConversionError("error.engine.killed", path=str(gguf))
+    if isinstance(error, Died):
+        return ConversionError("error.engine.died", path=str(gguf), how=how_ended(error.code), said=str(error) or "-")
+    return ConversionError("error.engine.load", path=str(gguf), reason=str(error))
 
 
 def _hangs(gguf: Path, error: Hangs) -> ConversionError:

@@ -18,6 +18,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+_UNUSABLE = 3
+"""The process' exit code where xllamacpp can't be imported; 1 is llama.cpp's own refusal."""
 ANSWER_SECONDS = 600.0
 """A prompt takes no longer, unless llama.cpp hangs, and a token no longer than a sixtieth of it."""
 
@@ -35,12 +37,25 @@ class Hangs(RuntimeError):
         self.seconds = seconds
 
 
+class Died(RuntimeError):
+    """llama.cpp's process ended with `code` where it was not to; the error's text is what it said last."""
+
+    def __init__(self, code: int, said: str) -> None:
+        super().__init__(said)
+        self.code = code
+
+
+class Unusable(RuntimeError):
+    """llama.cpp is installed, but this machine can't load it."""
+
+
 class LlamaServer:
     """A loaded GGUF behind llama-server's HTTP API, on a port of the loopback interface that the system chooses.
 
     `parameters`: names and values of xllamacpp's CommonParams; a dot leads to an inner one, an enumeration's value is
-    given by its name. Raises RuntimeError with llama.cpp's reason when the GGUF doesn't load, and Hangs when that takes
-    longer than `seconds` (by default as long as its size allows).
+    given by its name. Raises RuntimeError with llama.cpp's reason when the GGUF doesn't load, Died when llama.cpp dies
+    of it, Unusable when it doesn't load itself, and Hangs when that takes longer than `seconds` (by default as long as
+    the GGUF's size allows).
     """
 
     def __init__(
@@ -67,9 +82,7 @@ class LlamaServer:
             with self.within(load_seconds(gguf.stat().st_size) if seconds is None else seconds):
                 address = self._process.stdout.readline().decode().strip()
             if not address:
-                with suppress(subprocess.TimeoutExpired):
-                    self._process.wait(60)
-                raise RuntimeError(self.last_words())
+                raise self.end()
         except BaseException:
             self.close()
             raise
@@ -100,6 +113,15 @@ class LlamaServer:
         finally:
             timer.cancel()
 
+    def end(self) -> RuntimeError:
+        """Why the process ended that answers no more."""
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(60)
+        code, said = self._process.poll(), self.last_words()
+        if code == _UNUSABLE:
+            return Unusable(said)
+        return RuntimeError(said) if code in (None, 1) else Died(code, said)
+
     def last_words(self) -> str:
         """The first error that llama.cpp wrote of, or else the end of what it wrote."""
         self._said.seek(0)
@@ -117,8 +139,11 @@ class LlamaServer:
 def _serve(gguf: str, adapters: list[str], parameters: dict[str, Any]) -> None:
     import traceback
 
-    import xllamacpp
-
+    try:
+        import xllamacpp
+    except ImportError:
+        traceback.print_exc()
+        sys.exit(_UNUSABLE)
     # Ctrl-C reaches both processes: whether the work ends is the other one's decision
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     params = xllamacpp.CommonParams()

@@ -102,18 +102,17 @@ class Transport:
 
     def _broken(self, error: requests.exceptions.ConnectionError, cause: Any, call: str) -> OllamaError:
         """What a connection means that never came about, or broke."""
-        reason = str(cause)
-        values = {"host": self.host, "call": call}
+        values = {"host": self.host, "call": call, "reason": str(cause)}
         if isinstance(error, requests.exceptions.SSLError):
-            return OllamaError("error.ollama.tls", reason=reason, **values)
+            return OllamaError("error.ollama.tls", **values)
         known = (requests.exceptions.ConnectTimeout, requests.exceptions.ProxyError)
         if not isinstance(error, known) and not isinstance(cause, NewConnectionError):
-            return OllamaError("error.ollama.connection_lost", reason=reason, **values)
-        if self._session.trust_env and (found := proxies.in_between(self.host, reason)):
+            return OllamaError("error.ollama.connection_lost", **values)
+        if self._session.trust_env and (found := proxies.in_between(self.host, str(cause))):
             return OllamaError(found[0], **found[1])
-        if isinstance(cause, NameResolutionError):
-            return OllamaError("error.ollama.unknown_name", name=self._parsed.name, reason=reason, **values)
-        return OllamaError("error.ollama.unreachable", reason=reason, **values)
+        if isinstance(cause, NameResolutionError) and ":" not in self._parsed.name:
+            return OllamaError("error.ollama.unknown_name", name=self._parsed.name, **values)
+        return OllamaError("error.ollama.unreachable", **values)
 
     def _not_its_own(self, response: requests.Response, call: str) -> OllamaError | ResourceError:
         """What an error status means that comes without Ollama's JSON: nearly always somebody else's."""
@@ -125,10 +124,11 @@ class Transport:
                 return OllamaError("error.ollama.host_path", given=self.given, path="/" + path[2], plain=plain)
             return OllamaError("error.ollama.not_ollama", host=self.host)
         if 300 <= status < 400 and "Location" in response.headers:
-            return OllamaError("error.ollama.redirected", location=response.headers["Location"], **values)
+            location = response.headers["Location"]
+            return OllamaError("error.ollama.redirected", location=location, host=self.host, call=call)
         if status < 400 or status == 405 or not text:
             return self.refusal(call, status, text)
-        return Refused("error.ollama.in_between", status, message=text, **values)
+        return Refused("error.ollama.in_between", status=status, message=text, host=self.host, call=call)
 
     def json(self, method: str, path: str, body: Any = None, **more: Any) -> dict[str, Any]:
         """The JSON object that answers a request.

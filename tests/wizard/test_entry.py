@@ -219,6 +219,13 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
         (Interrupted("error.interrupted"), 130, "error.interrupted"),
         (KeyboardInterrupt(), 130, "error.interrupted"),
         (ZeroDivisionError("by zero"), 1, "error.bug"),
+        (OSError(errno.ENOSPC, "No space left on device", "/x"), 7, "error.disk.full_somewhere"),
+        (OSError(errno.EROFS, "Read-only file system", "/x"), 7, "error.disk.barred"),
+        (PermissionError(errno.EACCES, "Permission denied", "/x"), 7, "error.disk.barred"),
+        # what the network bars has no file name
+        (PermissionError(errno.EACCES, "Permission denied"), 1, "error.bug"),
+        (MemoryError(), 7, "error.memory.ran_out"),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), 7, "error.memory.ran_out"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
 )

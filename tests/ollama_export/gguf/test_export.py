@@ -190,7 +190,7 @@ def test_the_converters_own_reason_is_told(qwen: Path, tmp_path: Path) -> None:
     assert caught.value.key == "error.export.no_token"
     with pytest.raises(ConversionError) as caught:
         export(qwen, tmp_path / "out.gguf", llama_cpp=tmp_path)
-    assert caught.value.key == "error.export.no_converter"
+    assert caught.value.key == "error.export.not_a_converter" and caught.value.values["named"] == "--llama_cpp"
 
 
 def test_a_bare_assertion_of_the_converter_is_told_by_what_it_asserts_and_where(qwen: Path, tmp_path: Path) -> None:
@@ -263,7 +263,7 @@ def test_after_a_killed_worker_the_old_file_stands_and_the_next_export_succeeds(
             worker.kill()
             worker.wait()
         assert running.stderr is not None
-        assert "error.export.died" in running.stderr.read()
+        assert "error.export.killed" in running.stderr.read()
     assert out.read_bytes() == b"the old one"
     export(qwen, out)
     assert [path.name for path in out.parent.iterdir()] == ["out.gguf"]
@@ -302,12 +302,12 @@ def test_the_worker_ends_when_the_export_is_killed(qwen: Path, tmp_path: Path) -
     assert not (tmp_path / "out.gguf.part").exists()
 
 
-@pytest.mark.skipif(os.name != "posix", reason="a limit on the size of files is POSIX's way to fill a disk")
-def test_a_full_disk_is_told_as_such_and_leaves_no_file(qwen: Path, tmp_path: Path) -> None:
+@pytest.mark.skipif(os.name != "posix", reason="a limit on the size of files is POSIX's")
+def test_a_file_that_may_not_be_so_large_is_told_as_such_and_leaves_no_file(qwen: Path, tmp_path: Path) -> None:
     limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n" + EXPORT
     command = [sys.executable, "-B", "-c", limited, str(qwen), str(tmp_path / "out.gguf")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert "ResourceError: error.disk.full" in done.stderr
+    assert "ResourceError: error.disk.file_too_large" in done.stderr
     assert not list(tmp_path.iterdir())
 
 

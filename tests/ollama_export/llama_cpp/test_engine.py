@@ -149,4 +149,19 @@ def test_a_llama_cpp_that_dies_is_an_error_and_takes_nothing_with_it() -> None:
         process.kill()
         with pytest.raises(ConversionError) as caught:
             engine.complete("hello", max_tokens=2)
-        assert caught.value.key == "error.engine.refused"
+        assert caught.value.key == "error.engine.killed"
+
+
+def test_a_llama_cpp_that_aborts_or_does_not_load_itself_is_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "xllamacpp.py"
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    for text, key, value in (
+        ("import os\nos.abort()", "error.engine.died", ("how", "SIGABRT")),
+        ("raise ImportError('libgomp.so.1: no such file')", "error.engine.unusable", ("reason", "libgomp.so.1")),
+    ):
+        package.write_text(text, encoding="utf-8")
+        with pytest.raises(ConversionError) as caught:
+            Engine(smollm2(), context=512)
+        assert caught.value.key == key and value[1] in caught.value.values[value[0]]

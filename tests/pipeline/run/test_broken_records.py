@@ -46,6 +46,14 @@ def test_a_broken_record_is_listed_with_the_adapter_that_is_still_there(program:
     assert "No runs yet" not in everything["shown"]
 
 
+def test_a_broken_record_is_told_also_where_nothing_else_is_left(tmp_path: Path) -> None:
+    history = History(tmp_path)
+    folder = break_record(history.begin("me/zzhua:v2"), "")
+    (broken,) = history.broken("me/zzhua:v2")
+    assert (broken.name, broken.number, broken.folder, broken.adapter) == ("me/zzhua:v2", 1, folder, None)
+    assert history.broken() == [broken] and history.names() == []
+
+
 def test_a_broken_run_is_not_continued_and_its_number_is_not_given_again(program: Program) -> None:
     folder = break_record(program.newest, "")
     told = program.run("--no_register", "--continue_train", "--add_epochs", "0.25")
