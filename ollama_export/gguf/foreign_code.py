@@ -6,7 +6,9 @@ would have that run.
 
 from __future__ import annotations
 
+import os
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +31,24 @@ def refuse_foreign_code(folder: Path) -> None:
         return resolve(False, *arguments, **values)
 
     dynamic_module_utils.resolve_trust_remote_code = never
-    barred = [Path(place).resolve() for place in (folder, HF_MODULES_CACHE)]
+    barred = _names(str(folder)) | _names(HF_MODULES_CACHE)
+
+    @cache
+    def is_barred(place: str) -> bool:
+        return any(barred & {one, *one.parents} for one in _names(place))
 
     def hear(event: str, arguments: tuple[Any, ...]) -> None:
         if event == "pickle.find_class":
             raise ConversionError("error.export.foreign_code", path=str(folder), code=".".join(arguments))
         if event == "exec":
-            file = getattr(arguments[0], "co_filename", "")
-            # what is made of a string, as namedtuples are, has no file
-            if not file.startswith("<") and any(Path(file).resolve().is_relative_to(place) for place in barred):
-                raise ConversionError("error.export.foreign_code", path=str(folder), code=Path(file).name)
+            place, file = os.path.split(getattr(arguments[0], "co_filename", ""))
+            # what is made of a string, as namedtuples are, comes of no file
+            if file and not file.startswith("<") and is_barred(place):
+                raise ConversionError("error.export.foreign_code", path=str(folder), code=file)
 
     sys.addaudithook(hear)
+
+
+def _names(folder: str) -> set[Path]:
+    """A folder as it is called, and where its links lead."""
+    return {Path(os.path.abspath(folder)), Path(folder).resolve()}  # noqa: PTH100 - the first keeps its links

@@ -113,8 +113,15 @@ MUTANTS = (
     Mutant(
         "code of the cache is run, into which loaders copy the folder's",
         "ollama_export/gguf/foreign_code.py",
-        "for place in (folder, HF_MODULES_CACHE)]",
-        "for place in (folder,)]",
+        "_names(str(folder)) | _names(HF_MODULES_CACHE)",
+        "_names(str(folder))",
+        (_FOREIGN_CODE + "test_a_folders_code_runs_in_no_loader_though_it_would",),
+    ),
+    Mutant(
+        "code is run that is a link to elsewhere, as everything in the hub's cache",
+        "ollama_export/gguf/foreign_code.py",
+        'os.path.split(getattr(arguments[0], "co_filename", ""))',
+        'os.path.split(os.path.realpath(getattr(arguments[0], "co_filename", "")))',
         (_FOREIGN_CODE + "test_a_folders_code_runs_in_no_loader_though_it_would",),
     ),
     Mutant(

@@ -32,6 +32,10 @@ class _Marks:
 def add_code(folder: Path) -> Path:
     """Give a model folder code of its own that its configurations name, and pickles beside its weights."""
     (folder / "own.py").write_text(CODE, encoding="utf-8")
+    if os.name == "posix":
+        # as in the hub's cache, whose files are links
+        (folder / "own.py").rename(folder.parent / "own-code")
+        (folder / "own.py").symlink_to(folder.parent / "own-code")
     models = {"AutoConfig": "own.OwnConfig", "AutoModel": "own.OwnModel", "AutoModelForCausalLM": "own.OwnModel"}
     tokenizers = {"AutoTokenizer": [None, "own.OwnTokenizer"]}
     for name, named in (("config.json", models), ("tokenizer_config.json", tokenizers)):
@@ -80,6 +84,7 @@ def loaders(folder: Path) -> dict[str, Callable[[], object]]:
         "importlib": imported,
         "__import__": of_path,
         "runpy": lambda: runpy.run_path(str(folder / "own.py")),
+        "runpy in the folder": lambda: (os.chdir(folder), runpy.run_path("own.py")),
         "exec": lambda: exec(compile((folder / "own.py").read_bytes(), folder / "own.py", "exec"), {}),
     }
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -24,9 +26,9 @@ def tiny(tmp_path: Path) -> Path:
 def modelscope(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder that the package modelscope, which isn't installed, gives for any model."""
     folder = tmp_path / "modelscope-cache"
-    package = f"def snapshot_download(repo, **_):\n    return {str(folder)!r}\n"
-    (tmp_path / "modelscope.py").write_text(package, encoding="utf-8")
-    monkeypatch.syspath_prepend(tmp_path)
+    package = ModuleType("modelscope")
+    package.snapshot_download = lambda _, **__: str(folder)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "modelscope", package)
     return folder
 
 
