@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Trace, strike, look; one line for each case."""
     parser = argparse.ArgumentParser(prog="python -m tests.kill_matrix", description=__doc__)
     parser.add_argument("--way", choices=WAYS, help="only this way to publish")
-    parser.add_argument("--kind", choices=KINDS, help="only this kind of misfortune")
+    parser.add_argument("--kind", choices=KINDS, help="; ".join(f"{kind}: {what}" for kind, what in KINDS.items()))
     parser.add_argument("--sample", type=int, metavar="N", help="only so many cases, by chance")
     parser.add_argument("--seed", type=int, default=SEED, metavar="N", help=f"of the sample, default {SEED}")
     parser.add_argument("--only", default="", metavar="TEXT", help="only cases with this in their line")
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         cases = [(way, strike) for way in ways for kind in kinds for strike in strikes(traced[way].points, kind)]
         cases = [case for case in cases if options.only in f"{case[0]}: {case[1]}"]
         if options.sample is not None:
-            say(f"{options.sample} of {len(cases)} cases by seed {options.seed}")
+            say(f"{min(options.sample, len(cases))} of {len(cases)} cases by seed {options.seed}")
             cases = sampled(cases, options.sample, options.seed)
         if options.list:
             say("\n".join(f"{way}: {strike}" for way, strike in cases))

@@ -140,9 +140,9 @@ class Watch:
             with suppress(OSError):  # only Linux tells
                 place = Path(f"/proc/self/fd/{folder}").readlink() / place
         place = Path.cwd() / place
-        # a temporary file without a name is opened as its folder
-        nameless = what in ("write", "update") and place.is_dir()
-        if nameless or not place.is_relative_to(self.orders.folder):
+        # a folder that is there already; a temporary file without a name, which is opened as its folder
+        nothing = place.exists() if what == "create" else what in ("write", "update") and place.is_dir()
+        if nothing or not place.is_relative_to(self.orders.folder):
             return
         point = self.reach(f"{what} {without_chance(place.relative_to(self.orders.folder).as_posix())}")
         full = point.fills_the_disk and Path(self.orders.full).exists()

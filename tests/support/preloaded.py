@@ -1,8 +1,8 @@
-"""The real program, started many times, its libraries loaded once: `python -m tests.support.preloaded SOCKET`.
+"""The real program, started many times, its libraries loaded once: `python -m tests.support.preloaded`.
 
 For each line on stdin, a JSON list of the command line's words, the file for the output and a watcher, the process
-forks: the child is the program from there on, and may be killed like any other. When it has ended, its exit code
-(negative: the signal) goes out on stdout. Processes that make GGUFs come from preloaded_export.py, by way of SOCKET.
+forks: the child is the program from there on, and may be killed like any other. When it has ended, and what it started
+too, its exit code (negative: the signal) goes out on stdout. Its GGUFs are made by way of preloaded_export.py.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import psutil
 
@@ -33,21 +32,10 @@ class Preloaded:
         self.program = program
 
     def __enter__(self) -> Preloaded:
-        # the address of a socket has to be short
-        self._folder = tempfile.mkdtemp(prefix="preloaded-")
-        address = str(Path(self._folder, "socket"))
-        options: dict[str, Any] = {
-            "env": {**self.program.environment, "PYTHONPATH": str(ROOT)},
-            "cwd": self.program.folder,
-        }
-        with socket.socket(socket.AF_UNIX) as listening:
-            listening.bind(address)
-            listening.listen()
-            exports = [sys.executable, "-P", "-m", "tests.support.preloaded_export"]
-            self._exports = subprocess.Popen(exports, **options, stdin=listening)
         self._server = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.preloaded", address],
-            **options,
+            [sys.executable, "-m", "tests.support.preloaded"],
+            env={**self.program.environment, "PYTHONPATH": str(ROOT)},
+            cwd=self.program.folder,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -58,27 +46,30 @@ class Preloaded:
         assert self._server.stdin
         self._server.stdin.close()
         self._server.wait()
-        self._exports.terminate()
-        self._exports.wait()
-        shutil.rmtree(self._folder, ignore_errors=True)
 
     def run(self, watcher: str, *flags: str) -> int:
         """The exit code of a watched run whose output goes where Program.start puts it."""
         return self.run_words(watcher, self.program.command(*flags)[2:])
 
     def run_words(self, watcher: str, words: Sequence[str]) -> int:
-        """As `run`, with the whole command line; what the program has started has ended then, too."""
+        """As `run`, with the whole command line."""
         output = self.program.folder / "output.txt"
         output.write_text("", encoding="utf-8")
         assert self._server.stdin and self._server.stdout
         self._server.stdin.write(json.dumps([list(words), str(output), watcher]) + "\n")
         self._server.stdin.flush()
-        code = int(self._server.stdout.readline())
-        psutil.wait_procs(psutil.Process(self._exports.pid).children(), timeout=60)
-        return code
+        return int(self._server.stdout.readline())
 
 
-def _serve(address: str) -> None:
+def _serve() -> None:
+    # the address of a socket has to be short
+    folder = tempfile.mkdtemp(prefix="preloaded-", dir="/tmp")
+    address = str(Path(folder, "socket"))
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(address)
+        listening.listen()
+        command = [sys.executable, "-P", "-m", "tests.support.preloaded_export"]
+        exports = psutil.Popen(command, stdin=listening, stdout=subprocess.DEVNULL)
     import datasets  # noqa: F401
     import matplotlib.backends.backend_agg
     import matplotlib.figure  # noqa: F401
@@ -107,8 +98,12 @@ def _serve(address: str) -> None:
             sys.stderr.flush()
             # tidying up all that is loaded would take longer than many a run
             os._exit(code)
-        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)  # noqa: T201
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        psutil.wait_procs(exports.children(), timeout=60)
+        print(code, flush=True)  # noqa: T201
+    exports.terminate()
+    shutil.rmtree(folder)
 
 
 if __name__ == "__main__":
-    _serve(*sys.argv[1:])
+    _serve()
