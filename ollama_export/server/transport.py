@@ -117,7 +117,6 @@ class Transport:
     def _not_its_own(self, response: requests.Response, call: str) -> OllamaError | ResourceError:
         """What an error status means that comes without Ollama's JSON: nearly always somebody else's."""
         status, text = response.status_code, response.text.strip()[:200]
-        values = {"host": self.host, "call": call}
         if status == 404 and response.request.method != "HEAD":
             if path := _API_PATH.fullmatch(self._parsed.prefix.strip("/")):
                 plain = replace(self._parsed, prefix=path[1]).url
