@@ -84,7 +84,9 @@ def rollback(client: OllamaClient, name: str, digests: Collection[str] | None = 
     backups = backups_of(client, name)
     stands_at = next((number for number, backup in enumerate(backups) if backup.digest == current), -1)
     if digests is None:
-        wanted = next((backup for backup in backups[stands_at + 1 :] if backup.digest != current), None)
+        # a model may have been backed up twice: it is as old as its newest backup, or the steps would go round
+        newer = {backup.digest for backup in backups[: stands_at + 1]}
+        wanted = next((backup for backup in backups[stands_at + 1 :] if backup.digest not in newer), None)
     else:
         wanted = next((backup for backup in backups if backup.digest in digests), None)
     if wanted is None:
