@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from lora_trainer.errors import UsageError
 from lora_trainer.events import Event, Note
@@ -187,8 +189,17 @@ def begin(runs, request: Request | None = None, **values: Any):
     return runs.begin("zzhua", plan=TrainPlan().to_json(), request=identity(request) if request else {}, **values)
 
 
+def train(run: Run) -> None:
+    """As if the run were trained: its journal says so, and there is an adapter that can be read."""
+    adapter = run.folder / "adapter"
+    adapter.mkdir()
+    (adapter / "adapter_config.json").write_text("{}", encoding="utf-8")
+    save_file({"lora_A": np.zeros((1, 1), np.float32)}, adapter / "adapter_model.safetensors")
+    run.mark_done("train", 1)
+
+
 def test_rows_that_came_after_a_training_begin_a_new_one_unless_it_is_resumed(runs):
-    begin(runs, ASKED, data={"fingerprint": "dialogues"}).mark_done("train", 1)
+    train(begin(runs, ASKED, data={"fingerprint": "dialogues"}))
     assert going_on(runs, ASKED, "others") == (None, [Note("note.data_changed")])
     pending, told = going_on(runs, ASKED)
     assert (pending.run.number, pending.data, told) == (1, None, [])
@@ -236,7 +247,7 @@ def test_a_run_goes_on_with_the_dialogues_that_it_began_with(runs):
 
 def test_a_ladder_needs_its_dialogues_for_the_rungs_to_come(runs):
     asked = Request(ollama_name="zzhua", ladder="1,2")
-    begin(runs, asked, data={"fingerprint": "dialogues"}).mark_done("train", 1)
+    train(begin(runs, asked, data={"fingerprint": "dialogues"}))
     pending, _ = going_on(runs, asked)
     assert (pending.run.number, pending.data) == (1, Read("dialogues"))
 
