@@ -205,7 +205,7 @@ def _existing(stands: Standing, history: History, name: str) -> Existing | None:
         return None
     done = [run for run in history.runs(name) if run.is_done]
     return Existing(
-        in_ollama=bool(stands.in_ollama),
+        in_ollama=stands.in_ollama,
         runs=len(done),
         epochs=record.plan.epochs if record else None,
         date=local_time(record.record["created"])[:10] if record else None,

@@ -298,8 +298,10 @@ def test_a_loss_that_is_no_number_is_told(tmp_path: Path) -> None:
     tensors = load_file(broken / "model.safetensors")
     tensors["model.layers.0.mlp.down_proj.weight"].fill_(float("nan"))
     save_file(tensors, broken / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(UsageError, match="not_finite"):
+    with pytest.raises(UsageError, match="not_finite") as told:
         train(*prepared(broken), PLAN, tmp_path / "run", hardware=CPU)
+    # the plan's, which is to be lowered, not what the warm-up makes of it
+    assert told.value.values == {"step": 1, "learning_rate": PLAN.learning_rate}
 
 
 def limit_tokens(most: int) -> Any:

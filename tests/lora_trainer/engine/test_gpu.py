@@ -20,7 +20,7 @@ from lora_trainer.engine.prefix_tree import tree_batches
 from lora_trainer.engine.tree_attention import tree_masks
 from lora_trainer.engine.tree_trial import matches_padded
 from lora_trainer.errors import ResourceError, UsageError
-from lora_trainer.events import Event, Note, StepDone
+from lora_trainer.events import Event, Note, StepDone, ignore
 from lora_trainer.plan import TrainPlan
 from lora_trainer.train import train, trainable_model
 from tests.lora_trainer.test_train import CPU, limit_tokens
@@ -186,7 +186,21 @@ def test_a_model_that_does_not_fit_while_it_is_loaded_is_told(
     monkeypatch.setattr(torch.nn.Module, "to", full)
     with pytest.raises(ResourceError) as refused:
         train(*parts, PLAN, tmp_path, hardware=CPU)
+    assert refused.value.key == "error.resource.model_memory"
     assert refused.value.values["reason"] == "CUDA out of memory. Tried to allocate 2.00 GiB."
+
+
+def test_several_processes_are_not_told_that_a_single_dialogue_was_too_much() -> None:
+    from lora_trainer.engine.fallback import Fallback
+
+    def full() -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nmore")
+
+    fallback = Fallback(torch.nn.Linear(1, 1), 2048, device="cpu", max_length=1024, alone=False)
+    with pytest.raises(ResourceError) as refused:
+        fallback.attempt(full, 4, can_recompute=True, listener=ignore)
+    assert refused.value.key == "error.resource.training_memory_together"
+    assert refused.value.values == {"max_length": 1024, "reason": "CUDA out of memory. Tried to allocate 2.00 GiB."}
 
 
 def test_a_training_that_has_ended_leaves_none_of_its_model_in_memory(parts: Any, tmp_path: Path) -> None:

@@ -297,6 +297,20 @@ def test_an_ollama_model_is_its_blob(tiny: Path, tmp_path: Path) -> None:
     assert load_tokenizer(base)("a").input_ids
 
 
+def test_a_tokenizer_that_needs_a_package_is_not_to_be_downloaded_again(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import AutoTokenizer
+
+    def lacking(*_: object, **__: object) -> None:
+        raise ImportError("This tokenizer cannot be instantiated. Please make sure you have `tiktoken` installed.")
+
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", lacking)
+    with pytest.raises(BaseModelError, match="tokenizer_package") as told:
+        load_tokenizer(resolve_base_model(str(tiny)))
+    assert "tiktoken" in told.value.values["reason"]
+
+
 def test_modelscope_without_its_package_says_what_to_install() -> None:
     with pytest.raises(BaseModelError, match="no_modelscope"):
         resolve_base_model("modelscope:Qwen/Qwen2.5-0.5B-Instruct")
