@@ -182,6 +182,13 @@ def test_a_dry_run_with_a_base_model_that_does_not_exist_says_so(program: Progra
     assert refused["error"]["key"] == key
 
 
+def test_a_dry_run_starts_no_ollama_to_look_for_a_base_model_and_says_that_it_did_not_look(tmp_path: Path) -> None:
+    told = Program(tmp_path).run("--dry_run", "--base_model", "ollama:somebody")
+    assert (
+        told["status"] == "dry_run" and "isn't known whether the base model ollama:somebody is there" in told["shown"]
+    )
+
+
 def test_a_dry_run_looks_at_a_hub_model_and_fetches_none_of_it(
     program: Program, hub: HubServer, tmp_path: Path
 ) -> None:
