@@ -24,7 +24,6 @@ PLAN_NUMBERS = (
 """The fields of a TrainPlan that a flag can set to a number."""
 
 CONTRADICTIONS = (
-    ("force", "continue_train"),
     ("system", "no_system"),
     ("resume", "restart"),
     ("add_epochs", "epochs"),
