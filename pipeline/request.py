@@ -28,7 +28,6 @@ PLACES = ("base_model", "data_dir", "train_file", "val_file", "skip_bad_rows")
 """Flags that say where something is found, which is then compared by what it is."""
 
 CONTRADICTIONS = (
-    ("force", "continue_train"),
     ("system", "no_system"),
     ("resume", "restart"),
     ("add_epochs", "epochs"),

@@ -30,12 +30,11 @@ FLAGS = (
             REQUEST,
             f'    ("{first}", "{second}"),\n',
             "",
-            (f"{REFUSED}[{first}-{second}]",),
+            (REFUSED,),
         )
         for first, second in (
             ("dry_run", "verify"),
             ("dry_run", "register_only"),
-            ("force", "continue_train"),
             ("system", "no_system"),
             ("resume", "restart"),
             ("add_epochs", "epochs"),

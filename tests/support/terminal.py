@@ -80,17 +80,20 @@ class Terminal:
             return False
         return True
 
-    def wait_for(self, text: str, seconds: float = 300) -> Terminal:
+    def wait_for(self, text: str, seconds: float = 300, *, unless: str = "") -> Terminal:
         """Read until `text` is seen, on the screen or scrolled off it, more often than when keys were last sent.
 
         What stood there before is no answer to the keys; and a quick program's last lines can all come in one reading,
-        more than the screen holds.
+        more than the screen holds. Where `unless` is seen in its place nobody has to wait any longer.
         """
         end = time.monotonic() + seconds
-        while self.everything.count(text) <= self._before.count(text):
-            if time.monotonic() > end or not self._read(0.1):
+        while not self._is_new(text):
+            if self._is_new(unless) or time.monotonic() > end or not self._read(0.1):
                 raise AssertionError(f"{text!r} never came; the screen:\n{self.everything}")
         return self
+
+    def _is_new(self, text: str) -> bool:
+        return bool(text) and self.everything.count(text) > self._before.count(text)
 
     def send(self, *keys: str) -> Terminal:
         """Press keys, one after the other as a person does."""

@@ -115,8 +115,8 @@ def test_retune_takes_own_numbers_and_explains_wrong_ones() -> None:
         terminal.wait_for("learning_rate 不能是 20.0").send(CLEAR, "fast", ENTER)
         terminal.wait_for("请输入一个数字").send(CLEAR, "３e-4", ENTER)
         terminal.wait_for("LoRA 的秩？（现在 8）").send("4", ENTER)
-        terminal.wait_for("总共训练几轮").send(CLEAR, "2.5", ENTER)
-        terminal.wait_for("就这样").send(ENTER)
+        terminal.wait_for("总共训练几轮").send(CLEAR, "２．５", ENTER)
+        terminal.wait_for("就这样", unless="请输入一个数字").send(ENTER)
         assert result(terminal) == "zzhua continue recorded retune 2.5 0.0003 32"
 
 
@@ -158,7 +158,7 @@ def test_escape_goes_back_one_question_and_no_further() -> None:
         terminal.wait_for("总共训练几轮").send(CLEAR, "3", ENTER)
         terminal.wait_for("学习率？").send("2", ENTER)
         terminal.wait_for("LoRA 的秩？").send(ESCAPE)
-        terminal.wait_for("学习率？").send("1", ENTER)
+        terminal.wait_for("学习率？", unless="总共训练几轮").send("1", ENTER)
         terminal.wait_for("LoRA 的秩？").send("1", ENTER)
         terminal.wait_for("就这样").send(ENTER)
         assert result(terminal) == "zzhua continue recorded custom 3.0 1e-05 4"
@@ -169,7 +169,7 @@ def test_escape_from_own_numbers_returns_to_the_presets() -> None:
         terminal.wait_for("选择继续训练的策略").send("2", ENTER)
         terminal.wait_for("3) 自己设定").send("3", ENTER)
         terminal.wait_for("学习率？").send(ESCAPE)
-        terminal.wait_for("2) 快速").send("2", ENTER)
+        terminal.wait_for("2) 快速", unless="选择继续训练的策略").send("2", ENTER)
         terminal.wait_for("就这样").send(ENTER)
         assert result(terminal) == "zzhua continue recorded retune 2.0 0.0003 8"
 
@@ -177,8 +177,8 @@ def test_escape_from_own_numbers_returns_to_the_presets() -> None:
 def test_the_review_can_be_gone_back_from_even_when_flags_decided_everything() -> None:
     with talk(f"{CONTINUE} --strategy retune --epochs 4") as terminal:
         terminal.wait_for("就这样").send("2", ENTER)
-        terminal.wait_for("1) 📈 增量训练").send("1", ENTER)
-        terminal.wait_for("追加训练几轮").send("1", ENTER)
+        terminal.wait_for("1) 📈 增量训练", unless="选择一组参数").send("1", ENTER)
+        terminal.wait_for("追加训练几轮", unless="就这样").send("1", ENTER)
         terminal.wait_for("最终训练 3.0 轮").wait_for("1) 开始训练").send("1", ENTER)
         assert result(terminal) == "zzhua continue recorded incremental 3.0 0.0002 8"
 
@@ -191,7 +191,7 @@ def test_answers_after_the_review_win_over_the_flags_of_before(before: str) -> N
     with talk(before) as terminal:
         terminal.wait_for("就这样").send("2", ENTER)
         terminal.wait_for("4) 🔧 自定义配置").send("4", ENTER)
-        terminal.wait_for("总共训练几轮").send(CLEAR, "3", ENTER)
+        terminal.wait_for("总共训练几轮", unless="就这样").send(CLEAR, "3", ENTER)
         terminal.wait_for("2e-4  默认").send("2", ENTER)
         terminal.wait_for("LoRA 的秩").send("3", ENTER)
         terminal.wait_for("3) 取消").send("1", ENTER)
@@ -202,7 +202,7 @@ def test_numbers_that_are_not_asked_after_the_review_are_the_recorded_ones() -> 
     with talk(f"{CONTINUE} {FLAGS}") as terminal:
         terminal.wait_for("就这样").send("2", ENTER)
         terminal.wait_for("3) 📊 数据增强").send("3", ENTER)
-        terminal.wait_for("总共训练几轮").send(CLEAR, "3", ENTER)
+        terminal.wait_for("总共训练几轮", unless="就这样").send(CLEAR, "3", ENTER)
         terminal.wait_for("3) 取消").send("1", ENTER)
         assert result(terminal) == "zzhua continue recorded augment 3.0 0.0002 8"
 
@@ -241,11 +241,11 @@ def test_a_new_model_can_be_changed_from_its_review() -> None:
 
 def test_more_than_ten_epochs_are_asked_back() -> None:
     with talk("--ollama_name linzhi --base_model x --epochs 12") as terminal:
-        terminal.wait_for("确定要这么多吗").send("n", ENTER)
+        terminal.wait_for("确定要这么多吗", unless="就这样").send("n", ENTER)
         terminal.wait_for("总共训练几轮").send(CLEAR, "11", ENTER)
         terminal.wait_for("2e-4  默认").send(ENTER)
         terminal.wait_for("LoRA 的秩").send(ENTER)
-        terminal.wait_for("一共 11.0 轮，确定").send("y", ENTER)
+        terminal.wait_for("一共 11.0 轮，确定", unless="就这样").send("y", ENTER)
         terminal.wait_for("就这样").send(ENTER)
         assert result(terminal).split()[4] == "11.0"
 
