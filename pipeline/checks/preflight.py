@@ -43,7 +43,6 @@ def check(job: Job, listener: Listener) -> Prepared | None:
         return None
     with checking(listener, "base_model") as facts:
         base = base_model_of(job, listener)
-        check_weights(base)
         facts |= {"architecture": base.architecture, "size": parameter_count(base.parameters)}
     if code := foreign_code(base.path):
         listener(Note("note.base.foreign_code", {"source": base.source, "code": ", ".join(code)}))
@@ -53,6 +52,7 @@ def check(job: Job, listener: Listener) -> Prepared | None:
             if base.kind == "gguf":
                 raise BaseModelError("error.base.not_mergeable", known=", ".join(ARCHITECTURES), **values)
             raise BaseModelError("error.base.not_convertible", **values)
+        check_weights(base)
     with checking(listener, "disk") as facts:
         facts |= check_disk(job, base)
     if trained:

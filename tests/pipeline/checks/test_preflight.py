@@ -14,7 +14,7 @@ from lora_trainer.events import Check, Event
 from lora_trainer.models.load import load_config, load_tokenizer
 from lora_trainer.models.source import resolve_base_model
 from lora_trainer.plan import TrainPlan
-from pipeline.checks import preflight
+from pipeline.checks import preflight, resources
 from pipeline.job import Job, read_data
 from pipeline.request import Request
 from pipeline.run.history import History
@@ -94,7 +94,7 @@ def test_rows_too_long_are_named_before_any_training(tmp_path):
 
 def test_too_little_disk_or_memory_is_refused_with_the_numbers(tmp_path, monkeypatch):
     base = make_tiny(tmp_path / "base")
-    monkeypatch.setattr(preflight, "SPARE_DISK", 1 << 60)
+    monkeypatch.setattr(resources, "SPARE_DISK", 1 << 60)
     with pytest.raises(ResourceError) as refused:
         checked(job(tmp_path, base))
     assert refused.value.key == "error.disk.too_small" and refused.value.values["needed"].endswith("GB")
