@@ -443,7 +443,7 @@ def test_3_with_a_name_goes_straight_to_the_entry_through_a_symlink(
     wanted = ["train_to_ollama.py", "--ollama_name", "zzhua", "--continue_train", "--system", "两个 词", "--yes"]
     assert calls(tmp_path) == [wanted]
     assert done.returncode != 0
-    assert "zzhua" in done.stdout + done.stderr
+    assert "OLLAMA_HOST" in done.stdout + done.stderr  # it can't be known whether there is such a model
     assert "Traceback" not in done.stdout + done.stderr
 
 
