@@ -199,10 +199,12 @@ def seven_billion(tmp_path_factory: pytest.TempPathFactory) -> BaseModel:
     from transformers import AutoConfig
 
     folder = make_tiny(tmp_path_factory.mktemp("7b"))
+    # before the configuration that its weights don't fit
+    base = replace(resolve_base_model(str(folder)), parameters=7_615_616_512)
     shape = {"hidden_size": 3584, "intermediate_size": 18944, "num_hidden_layers": 28, "num_attention_heads": 28}
     shape |= {"num_key_value_heads": 4, "vocab_size": 152064, "tie_word_embeddings": False}
     AutoConfig.for_model("qwen2", **shape, architectures=["Qwen2ForCausalLM"]).save_pretrained(folder)
-    return replace(resolve_base_model(str(folder)), parameters=7_615_616_512)
+    return base
 
 
 def test_seven_billion_weights_take_a_third_of_the_memory(seven_billion):
