@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from lora_trainer.models.recorded import base_record
+from lora_trainer.models.source import resolve_base_model
 from lora_trainer.plan import TrainPlan
 from ollama_export.server.client import OllamaClient
 from pipeline.run.history import History
@@ -27,13 +29,14 @@ class Backed:
     def __init__(self, folder: Path, server: OllamaServer, gguf: Path) -> None:
         self.folder, self.server, self.client = folder, server, OllamaClient(server.url)
         self.history = History(folder / "runs")
+        self.gguf = gguf
         digest = hashlib.sha256(gguf.read_bytes()).hexdigest()
         self.client.upload(gguf, digest)
         for system in ("the first", "the second"):
             if self.client.exists("zzhua"):
                 self.client.copy("zzhua", "zzhua:backup-20260101-1")
             self.client.create("zzhua", files={"m.gguf": digest}, system=system)
-            base = {"source": "./recorded"}
+            base = base_record(resolve_base_model(str(gguf)))
             values = {"plan": PLAN.to_json(), "base": base, "strategy": None, "request": {}, "warm_start": None}
             values |= {"quantize": "q8_0", "parameters": {}, "keep_chat_template": False, "system": None}
             values["data"] = {"fingerprint": "?", "files": {str(folder / "data" / "train.jsonl"): {}}}
@@ -128,11 +131,13 @@ def test_a_dry_run_of_a_training_starts_no_ollama_and_leaves_no_trace(backed: Ba
 def test_a_continuation_keeps_the_recorded_numbers_and_an_overwriting_does_not(
     backed: Backed, flags: list[str], numbers: tuple[float, float, int], source: str
 ) -> None:
+    another = backed.folder / "another.gguf"
+    another.write_bytes(backed.gguf.read_bytes())
     told = backed.run("--dry_run", *flags)
     plan = told["plan"]
     assert (plan["epochs"], plan["learning_rate"], plan["lora_rank"]) == numbers
-    assert (plan["sources"]["learning_rate"], told["base_model"]) == (source, "./recorded")
-    assert backed.run("--dry_run", *flags, "--base_model", "another")["base_model"] == "another"
+    assert (plan["sources"]["learning_rate"], told["base_model"]) == (source, str(backed.gguf))
+    assert backed.run("--dry_run", *flags, "--base_model", str(another))["base_model"] == str(another)
 
 
 @pytest.mark.parametrize(
