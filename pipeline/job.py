@@ -50,6 +50,8 @@ class Job:
     """The unfinished run that goes on; None for a new one."""
     taken: TakenOver | None = None
     """What a new run takes over from the model that it continues or replaces."""
+    new_base: bool = False
+    """The base model of the run that stands is gone, and another one takes its place."""
     change: Change | None = None
     """How the data differ from those of the run that stands, where that is known."""
 

@@ -198,6 +198,11 @@ class Request:
         return any(self._given(name) for name in CONTINUING)
 
     @property
+    def names_data(self) -> bool:
+        """Whether flags say which dialogues to train on."""
+        return any(value is not None for value in (self.data_dir, self.train_file, self.rows_of_run))
+
+    @property
     def strategy_choice(self) -> str | None:
         """The strategy that the flags name or imply; None where it is to be asked."""
         if self.strategy is not None:

@@ -121,7 +121,7 @@ def _first_record(job: Job, prepared: Prepared) -> dict[str, Any]:
         "request": identity(job.request),
         "strategy": job.strategy,
         "overwrite": job.overwrite,
-        "warm_start": first_adapter(job.request, job.strategy, job.plan, job.previous),
+        "warm_start": first_adapter(job.request, job.strategy, job.plan, job.previous, new_base=job.new_base),
         "parent": job.previous.number if job.previous else None,
         "plan": job.plan.to_json(),
         "data": _data_record(job, data),

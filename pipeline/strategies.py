@@ -95,12 +95,14 @@ def plan_for(
     answers: Mapping[str, float],
     dialogues: int,
     answered: str = "answer",
+    *,
+    new_base: bool = False,
 ) -> TrainPlan:
     """The numbers of the run, each with its source: a flag before an answer before the record before the default.
 
     `record` is the plan of the published model that is continued, None for a new model or an unknown one. `answers`
     are numbers by name, `add_epochs` among them; `answered` is their source ("strategy" where they are suggestions,
-    accepted by `--yes`). Raises UsageError where a number is out of range.
+    accepted by `--yes`). On a `new_base` added epochs count alone. Raises UsageError where a number is out of range.
     """
     values: dict[str, Any] = {"batch_size": default_batch_size(dialogues)}
     sources = {f.name: "default" for f in fields(TrainPlan) if f.name != "sources"}
@@ -113,8 +115,8 @@ def plan_for(
         take({name: getattr(record, name) for name in (*PLAN_NUMBERS, "scheduler", "qlora")}, "record")
     added = answers.get("add_epochs") if request.add_epochs is None else request.add_epochs
     if added is not None:
-        # A warm start has the earlier epochs in its adapter.
-        before = record.epochs if record and not request.warm_start else 0.0
+        # A warm start has the earlier epochs in its adapter, what stands in its weights.
+        before = record.epochs if record and not request.warm_start and not new_base else 0.0
         take({"epochs": before + added}, "strategy")
     take({name: value for name, value in answers.items() if name != "add_epochs"}, answered)
     take(request.plan_numbers(), "flag")

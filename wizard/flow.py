@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from lora_trainer.errors import Cancelled, UsageError
+from lora_trainer.errors import BaseModelError, Cancelled, UsageError
 from lora_trainer.plan import TrainPlan
 from pipeline.request import Request
+from pipeline.run.kept import DEFAULT_DATA, own_data
 from pipeline.strategies import needs_confirmation, plan_for, strategy, suggestions, warnings
 from wizard import prompts, questions
 from wizard.prompts import Back
@@ -68,6 +69,24 @@ def decide_existing(request: Request, name: str, facts: Existing | None) -> str:
     return choice
 
 
+def decide_data(request: Request, screen: Screen, name: str) -> Request:
+    """Where a new model's dialogues are: as flags say, else the folder of its own below `data`, or `data` itself.
+
+    Where nobody can answer it is `data`, and the other one is told.
+    """
+    if request.names_data:
+        return request
+    own = own_data(name)
+    if not (own / "train.jsonl").is_file():
+        if prompts.can_ask():
+            screen.note("note.data.own_place", folder=own)
+        return request
+    if request.yes or not prompts.can_ask():
+        screen.note("note.data.own_is_there", folder=own, taken=DEFAULT_DATA)
+        return request
+    return replace(request, data_dir=questions.ask_data([own, DEFAULT_DATA]))
+
+
 def decide_base(request: Request, screen: Screen, recorded: str | None, ollama_model: str | None = None) -> str:
     """The base model: flag, else `recorded`, else asked, else the default, which is then said.
 
@@ -84,6 +103,20 @@ def decide_base(request: Request, screen: Screen, recorded: str | None, ollama_m
     return offers[0].source
 
 
+def decide_new_base(request: Request, screen: Screen, name: str, why: BaseModelError) -> str:
+    """The base model where that of the model `name`, which stands in Ollama, is gone (`why`): asked, else what stands.
+
+    Raises Cancelled.
+    """
+    stands = f"ollama:{name}"
+    asked = prompts.can_ask() and not request.yes
+    screen.note("note.base.gone", source=why.values["source"], was=why.values["was"])
+    if not asked:
+        screen.note("note.base.stands_in", base_model=stands)
+        return stands
+    return questions.ask_base_model([BaseOffer(stands, "itself")])
+
+
 def decide_plan(
     request: Request,
     screen: Screen,
@@ -91,11 +124,14 @@ def decide_plan(
     record: TrainPlan | None,
     dialogues: int,
     review: Callable[[Decision], Review],
+    *,
+    on_itself: bool = False,
 ) -> Decision:
     """Strategy and numbers, shown for review until they please.
 
     `choice` is new, continue or overwrite; `record` the plan of the model that is continued, where it is known;
-    `review` completes a decision to what the review screen shows. Raises DecisionNeeded and Cancelled.
+    `review` completes a decision to what the review screen shows; `on_itself`: what stands is the base model, so
+    that earlier epochs are in it. Raises DecisionNeeded and Cancelled.
     """
     asked, changing = request, False
     if choice == "continue" and record is None:
@@ -104,11 +140,11 @@ def decide_plan(
         try:
             if choice == "continue":
                 name = request.strategy_choice or questions.ask_strategy(dialogues)
-                numbers, source = _strategy_numbers(request, name, record, dialogues)
+                numbers, source = _strategy_numbers(request, name, record, dialogues, sums=not on_itself)
             else:
                 name, source = None, "answer"
                 numbers = questions.ask_strategy_numbers("custom", None, dialogues) if changing else {}
-            plan = plan_for(request, record, numbers, dialogues, source)
+            plan = plan_for(request, record, numbers, dialogues, source, new_base=on_itself)
             decision = Decision(plan, name, replace(asked, ladder=request.ladder))
             _review(request, screen, decision, record, dialogues, review)
         except Back:
@@ -122,14 +158,14 @@ def decide_plan(
 
 
 def _strategy_numbers(
-    request: Request, name: str, record: TrainPlan | None, dialogues: int
+    request: Request, name: str, record: TrainPlan | None, dialogues: int, *, sums: bool
 ) -> tuple[dict[str, float], str]:
     """The strategy's numbers and their source; a flag for any of them means that the others stay as recorded."""
     if request.add_epochs is not None or request.plan_numbers().keys() & strategy(name).asks:
         return {}, "answer"
     if request.yes:
         return suggestions(name, record, dialogues), "strategy"
-    return questions.ask_strategy_numbers(name, record, dialogues), "answer"
+    return questions.ask_strategy_numbers(name, record, dialogues, sums=sums), "answer"
 
 
 def _review(

@@ -19,7 +19,7 @@ def show_history(history: History, screen: Screen, name: str | None) -> dict[str
     there = digests_in_ollama()
     if there is None:
         screen.note("note.history.no_ollama")
-    runs = [run for each in ([name] if name else history.names()) for run in history.runs(each)]
+    runs = history.runs(name) if name else [run for each in history.names() for run in history.readable(each)]
     told = [(run, None if there is None else there.get(run.record["name"]) in run.digests) for run in runs]
     broken = history.broken(name)
     if runs or not broken:
@@ -33,7 +33,9 @@ def tell_broken(broken: Sequence[BrokenRun], screen: Screen) -> None:
     """Say which runs are passed over because their record can't be read."""
     for run in broken:
         values = {"name": run.name, "number": run.number, "path": run.folder / "run.json", "reason": run.reason}
-        if run.adapter:
+        if run.schema is not None:
+            screen.note("note.newer_run", name=run.name, number=run.number, path=run.folder / "run.json")
+        elif run.adapter:
             screen.note("note.broken_run", adapter=run.adapter, **values)
         else:
             screen.note("note.broken_run_without_adapter", **values)
@@ -93,7 +95,12 @@ def outcome(run: Run) -> dict[str, Any]:
 
 def _outcome_of_broken(run: BrokenRun) -> dict[str, Any]:
     """The same of a run whose record can't be read."""
-    known = {"status": "broken", "name": run.name, "run": run.number, "folder": str(run.folder)}
+    known = {
+        "status": "broken" if run.schema is None else "newer",
+        "name": run.name,
+        "run": run.number,
+        "folder": str(run.folder),
+    }
     unknown = dict.fromkeys(("base_model", "strategy", "plan", "loss", "val_loss", "gguf", "ollama"))
     adapter = str(run.adapter) if run.adapter else None
     return {**known, **unknown, "stages": {}, "reason": run.reason, "adapter": adapter}

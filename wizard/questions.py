@@ -8,6 +8,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from lora_trainer.errors import Cancelled, UserError
@@ -48,6 +49,11 @@ def ask_which_model(existing: Sequence[str]) -> str:
     return prompts.select(t("ask.which_model"), [(name, name) for name in existing], flag="--ollama_name")
 
 
+def ask_data(folders: Sequence[Path]) -> Path:
+    """One of several folders with dialogues."""
+    return Path(prompts.select(t("ask.data"), [(folder, str(folder)) for folder in folders], flag="--data_dir"))
+
+
 def ask_base_model(offers: Sequence[BaseOffer]) -> str:
     """A base model: one of the offers, or anything that --base_model takes."""
     rows: list[tuple[str, str]] = [(offer.source, f"{offer.source}  {t(f'base.{offer.key}')}") for offer in offers]
@@ -86,12 +92,12 @@ def ask_strategy(dialogues: int) -> str:
     return str(prompts.select(t("ask.strategy"), rows, flag="--strategy", default=default))
 
 
-def ask_strategy_numbers(name: str, record: TrainPlan | None, dialogues: int) -> dict[str, float]:
-    """The numbers that the strategy `name` asks for."""
+def ask_strategy_numbers(name: str, record: TrainPlan | None, dialogues: int, *, sums: bool = True) -> dict[str, float]:
+    """The numbers that the strategy `name` asks for; `sums`: added epochs are added to the recorded ones."""
     known = record or TrainPlan()
     row = strategy(name)
     asks: dict[str, Callable[[], float]] = {
-        "add_epochs": lambda: ask_added_epochs(record),
+        "add_epochs": lambda: ask_added_epochs(record if sums else None),
         "epochs": lambda: ask_epochs(
             suggestions("augment" if name == "augment" else "custom", record, dialogues), dialogues
         ),

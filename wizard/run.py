@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from lora_trainer.events import StageStarted
-from pipeline.job import Dataset, Job, check_name, going_on, read_data
+from pipeline.job import Dataset, Job, check_name, going_on, library_versions, read_data
 from pipeline.request import Request
 from pipeline.run import processes
-from pipeline.run.base_model import look_for, recorded_base
-from pipeline.run.beginnings import first_adapter
+from pipeline.run.base_model import look_for, recorded_base, why_not_there
+from pipeline.run.beginnings import first_adapter, updated_libraries
 from pipeline.run.history import History, Run
 from pipeline.run.kept import TakenOver, take_over
 from pipeline.run.rows import Change, change_since
@@ -42,7 +42,7 @@ def _run(request: Request, screen: Screen, stop: Stop) -> dict[str, Any]:
     if request.history:
         return lookups.show_history(history, screen, request.ollama_name)
     name = flow.decide_name(request, screen, history.names(), check_name)
-    lookups.tell_broken(history.broken(name), screen)
+    lookups.tell_broken([run for run in history.broken(name) if run.schema is None], screen)
     lookup = next((lookups.BY_FLAG[flag] for flag in lookups.BY_FLAG if getattr(request, flag)), None)
     with nullcontext() if request.dry_run else history.lock(name):
         if lookup is not None:
@@ -81,7 +81,8 @@ def _train(request: Request, name: str, history: History, screen: Screen, stop: 
         screen.note("note.skipped", name=name)
         return {"status": "skipped", "name": name}
     shown = client.show(name) if client and stands.made_elsewhere and choice == "continue" else None
-    taken = take_over(request, record, shown)
+    asked = flow.decide_data(request, screen, name) if choice == "new" else request
+    taken = take_over(asked, record, shown)
     data = _data(taken, history, name, screen)
     change = _tell_data(taken, record, data, screen)
     base = flow.decide_base(
@@ -90,6 +91,12 @@ def _train(request: Request, name: str, history: History, screen: Screen, stop: 
         record.record["base"]["source"] if record else None,
         name if choice == "continue" and stands.in_ollama else None,
     )
+    recorded = recorded_base(record, request, base, overwrite=choice == "overwrite")
+    gone = why_not_there(recorded, client, screen.listen) if recorded and choice == "continue" else None
+    if gone is not None and stands.in_ollama:
+        base, recorded = flow.decide_new_base(request, screen, name, gone), None
+    new_base = gone is not None and recorded is None
+    on_itself = new_base and base == f"ollama:{name}"
     if taken.lost:
         screen.note("note.made_elsewhere.lost", name=name, what=", ".join(taken.lost))
 
@@ -108,12 +115,14 @@ def _train(request: Request, name: str, history: History, screen: Screen, stop: 
             files=tuple(data.files),
             serving=served_rows(taken.serving, data.system, taken.sources),
             data_source=taken.sources["data"],
-            first_adapter=first_adapter(request, decision.strategy, decision.plan, record),
+            first_adapter=first_adapter(request, decision.strategy, decision.plan, record, new_base=new_base),
+            on_itself=on_itself,
+            updated=updated_libraries(record, decision.plan, library_versions()) if goes_on else (),
         )
 
     continued = record.plan if record and choice == "continue" else None
-    decision = flow.decide_plan(request, screen, choice, continued, len(data.train), review)
-    recorded = recorded_base(record, request, base, overwrite=choice == "overwrite")
+    goes_on = continued is not None and not (new_base or request.from_scratch or request.warm_start)
+    decision = flow.decide_plan(request, screen, choice, continued, len(data.train), review, on_itself=on_itself)
     if request.dry_run:
         look_for(base, recorded, client, screen.listen)
         screen.note("note.dry_run")
@@ -126,6 +135,7 @@ def _train(request: Request, name: str, history: History, screen: Screen, stop: 
             dataset=data,
             base_source=base,
             recorded_base=recorded,
+            new_base=new_base,
             strategy=decision.strategy,
             overwrite=choice == "overwrite",
             previous=record,

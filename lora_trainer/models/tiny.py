@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lora_trainer.errors import BaseModelError
+from lora_trainer.errors import BaseModelError, as_memory_error
 from lora_trainer.models.gguf_reader import quicken_reader
 from lora_trainer.models.load import load_config, silence_libraries
 from lora_trainer.models.source import BaseModel, resolve_base_model
@@ -22,7 +22,8 @@ _TOKENIZER_FILES = ("tokenizer*", "vocab*", "merges.txt", "*.jinja", "special_to
 def make_tiny_model(base: BaseModel, folder: Path) -> BaseModel | None:
     """Write one (some 20 MB, most of it the embedding) into `folder`; None where this architecture has none.
 
-    Raises what `load_config` raises, and where the disk is full what `errors.as_full_disk` knows.
+    Raises what `load_config` raises, ResourceError where memory ran out, and where the disk is full what
+    `errors.as_disk_error` knows.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if base.kind == "gguf":
@@ -41,8 +42,10 @@ def make_tiny_model(base: BaseModel, folder: Path) -> BaseModel | None:
         model = AutoModelForCausalLM.from_config(config, dtype=torch.float16, trust_remote_code=False)
         _repeat_last_token(model)
         model(torch.tensor([[0, 1, 2]]))
-    except Exception:  # any architecture may have constraints of its own; the caller says that there is no rehearsal
-        return None
+    except Exception as error:
+        if lack := as_memory_error(error):
+            raise lack from error
+        return None  # any architecture may have constraints of its own; the caller says that there is no rehearsal
     model.save_pretrained(folder)
     for pattern in _TOKENIZER_FILES:
         for file in base.path.glob(pattern):

@@ -35,6 +35,23 @@ def recorded_base_model(record: Mapping[str, Any], client: OllamaClient | None, 
     return resolve_recorded_base(record, stored_file=stored, listener=listener)
 
 
+def why_not_there(record: Mapping[str, Any], client: OllamaClient | None, listener: Listener) -> BaseModelError | None:
+    """What keeps a recorded base model from being trained on again: it is gone, or another one by now.
+
+    None where it is there, or where that can't be told before it is downloaded or an Ollama is started.
+    """
+    if is_commit(record["revision"]) or record["source"].startswith("modelscope:"):
+        return None
+    try:
+        recorded_base_model(record, client, listener)
+    except BaseModelError as error:
+        return error if error.key in ("error.base.gone", "error.base.changed") else None
+    except OllamaError as error:
+        if error.key != "error.ollama.unreachable":
+            raise
+    return None
+
+
 def chat_format_in(job: Job, base: BaseModel, tokenizer: Any) -> ChatFormat:
     """The chat format of the job's base model; raises BaseModelError, which tells a model that chats by other means."""
     from lora_trainer.models.load import chat_format_of

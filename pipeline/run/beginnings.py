@@ -22,6 +22,8 @@ from pipeline.run.history import History, Run
 
 _LENGTH = ("epochs", "early_stop", "sources")
 """Fields of a plan that don't touch what happens in the stable phase."""
+_LIBRARIES = ("torch", "transformers", "peft", "accelerate")
+"""Whose update may change what a step computes."""
 
 
 @dataclass(frozen=True)
@@ -46,18 +48,21 @@ def beginning_of(run_record: dict[str, Any], versions: Mapping[str, str], device
         "base_model": run_record["base"]["revision"],
         "chat_format": run_record["chat_format"],
         **plan,
-        "versions": {name: versions[name] for name in ("torch", "transformers", "peft", "accelerate")},
+        "versions": {name: versions[name] for name in _LIBRARIES},
         "device": [device, dtype, torch.get_num_threads() if device == "cpu" else 0],
         "warm_start": run_record["warm_start"],
         "processes": f"{shards()}, FSDP" if shards() > 1 else int(os.environ.get("WORLD_SIZE", "1")),
     }
 
 
-def first_adapter(request: Request, strategy: str | None, plan: TrainPlan, previous: Run | None) -> int | None:
+def first_adapter(
+    request: Request, strategy: str | None, plan: TrainPlan, previous: Run | None, *, new_base: bool = False
+) -> int | None:
     """The number of the run whose adapter a run begins with; None where that is a fresh one.
 
     `--warm_start` takes that of the run that is continued. A continuation of such a run begins as that one did, so
-    that added epochs are added to it, unless another adapter or base model or `--from_scratch` says otherwise.
+    that added epochs are added to it, unless another adapter or base model or `--from_scratch` says otherwise, or the
+    base model is a new one, since the old one is gone.
     """
     if previous is None or strategy is None or request.from_scratch:
         return None
@@ -68,7 +73,22 @@ def first_adapter(request: Request, strategy: str | None, plan: TrainPlan, previ
     same = request.base_model is None or absolute_source(request.base_model) == absolute_source(base)
     fits = (plan.lora_rank, plan.lora_alpha) == (before.lora_rank, before.lora_alpha)
     inherited: int | None = previous.record["warm_start"]
-    return inherited if fits and same else None
+    return inherited if fits and same and not new_base else None
+
+
+def updated_libraries(previous: Run | None, plan: TrainPlan, versions: Mapping[str, str]) -> list[str]:
+    """The libraries for whose update alone a run of `plan` can't go on from `previous`: name, version before → now.
+
+    Empty where something else has changed as well, or nothing could have been gone on with.
+    """
+    before = previous.record.get("beginning", {}).get("versions") if previous else None
+    if previous is None or before is None or stable_steps(1000, plan.scheduler) == 0:
+        return []
+    matter = [name for name in vars(plan) if name not in _LENGTH]
+    if any(getattr(plan, name) != getattr(previous.plan, name) for name in matter):
+        return []
+    changed = [name for name in _LIBRARIES if before.get(name) != versions[name]]
+    return [f"{name} {before.get(name, '?')} → {versions[name]}" for name in changed]
 
 
 def find_beginning(history: History, run: Run, rows: int) -> Beginning | list[str] | None:

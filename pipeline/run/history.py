@@ -1,17 +1,14 @@
 """Run records: what was asked, decided, measured and published, one folder for each run of a model.
 
 `runs/<model>/<number>/run.json` beside `adapter/`, `checkpoints/`, `loss.png` and `Modelfile`. A record is written
-whole to a temporary name and renamed, so that a kill at any moment leaves the old or the new one. `SCHEMA` counts up
-when the meaning of a field changes; `MIGRATIONS` then open the older records.
+whole to a temporary name and renamed, so that a kill at any moment leaves the old or the new one.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import socket
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -22,35 +19,12 @@ from file_formats.errors import BrokenFile
 from lora_trainer.errors import ResourceError, UsageError, as_disk_error
 from lora_trainer.plan import TrainPlan
 from pipeline.request import training_flags
-
-SCHEMA = 2
-
-
-def _know_publications(record: dict[str, Any]) -> dict[str, Any]:
-    """1 -> 2: a run knows every publication of its model, not the last one alone."""
-    published = record["stages"].get("publish")
-    known = record.get("ollama")
-    publications = [{**known, "finished": published["finished"], "order": 0}] if published and known else []
-    return {**record, "schema": 2, "publications": publications}
-
-
-MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _know_publications}
-"""From schema n to n + 1; numbered and only ever added to."""
-_FIELDS = {"schema": int, "name": str, "number": int, "status": str, "stages": dict}
-"""What a record has from the first moment on."""
+from pipeline.run.record import SCHEMA, migrated, read_json, read_record, version, write_json
 
 
 def default_home() -> Path:
     """Where runs are kept: TRAIN_TO_OLLAMA_HOME, else `runs` beside the program."""
     return Path(os.environ.get("TRAIN_TO_OLLAMA_HOME") or Path(__file__).resolve().parents[2] / "runs")
-
-
-def version() -> str:
-    """The program's own version, from pyproject.toml beside it."""
-    import tomllib
-
-    file = Path(__file__).resolve().parents[2] / "pyproject.toml"
-    return str(tomllib.loads(file.read_text(encoding="utf-8"))["project"]["version"])
 
 
 def now() -> str:
@@ -134,6 +108,8 @@ class BrokenRun:
     folder: Path
     reason: str
     """What was found in place of a record."""
+    schema: int | None = None
+    """The record's, where it is only too new: a later version of this program wrote it."""
 
     @property
     def adapter(self) -> Path | None:
@@ -149,16 +125,25 @@ class History:
         self.home = home or default_home()
 
     def names(self) -> list[str]:
-        """The names of all models that have a readable run, in order."""
+        """The names of all models that have a readable run, in order; of a later version's none is readable."""
         newest = (self._runs_in(folder)[-1:] for folder in self._folders())
         return [run.record["name"] for runs in newest for run in runs]
 
     def runs(self, name: str) -> list[Run]:
-        """All runs of a model, oldest first."""
+        """All runs of a model, oldest first; raises UsageError where a later version of the program wrote one."""
+        found = list(self._scan(self._folder(name)))
+        newer = next((run for run in found if isinstance(run, BrokenRun) and run.schema is not None), None)
+        if newer is not None:
+            values = {"name": newer.name, "number": newer.number, "path": newer.folder / "run.json"}
+            raise UsageError("error.record.newer", schema=newer.schema, known=SCHEMA, **values)
+        return [run for run in found if isinstance(run, Run)]
+
+    def readable(self, name: str) -> list[Run]:
+        """Those of a model's runs whose record this version can read, oldest first."""
         return self._runs_in(self._folder(name))
 
     def broken(self, name: str | None = None) -> list[BrokenRun]:
-        """The runs, of one model or of all, whose record can't be read."""
+        """The runs, of one model or of all, whose record can't be read, be it that a later version wrote it."""
         folders = self._folders() if name is None else [self._folder(name)]
         return [found for folder in folders for found in self._scan(folder) if isinstance(found, BrokenRun)]
 
@@ -168,7 +153,8 @@ class History:
 
     def digests(self) -> frozenset[str]:
         """The digests (hex) of all models in Ollama that a run record here holds, whatever their names."""
-        return frozenset(digest for name in self.names() for run in self.runs(name) for digest in run.digests)
+        runs = (run for folder in self._folders() for run in self._runs_in(folder))
+        return frozenset(digest for run in runs for digest in run.digests)
 
     def next_order(self, name: str) -> int:
         """What the next publication under a name is counted as: publications are in order whatever the clock says."""
@@ -243,7 +229,12 @@ class History:
         for number in sorted(int(child.name) for child in numbered):
             run = folder / str(number)
             try:
-                yield Run(run, migrated(_read_record(run / "run.json")))
+                record = read_record(run / "run.json")
+                if record["schema"] > SCHEMA:
+                    reason = f"schema {record['schema']}, written by a later version"
+                    yield BrokenRun(name_of_folder(folder.name), number, run, reason, record["schema"])
+                else:
+                    yield Run(run, migrated(record))
             except BrokenFile as broken:
                 # a run that was killed before its first record has nothing to be told of
                 if broken.path.exists() or (run / "adapter").exists() or (run / "checkpoints").exists():
@@ -270,58 +261,3 @@ def _children(folder: Path) -> list[Path]:
             return list(folder.iterdir())
         except FileNotFoundError:
             return []
-
-
-def _read_record(path: Path) -> dict[str, Any]:
-    """A record as it was written; raises BrokenFile."""
-    try:
-        text = path.read_text(encoding="utf-8")
-        values = json.loads(text) if text.strip("\0 \n") else None
-    except OSError as error:
-        raise BrokenFile(path, error.strerror or str(error)) from error
-    except (ValueError, RecursionError) as error:
-        raise BrokenFile(path, f"no JSON: {error}") from error
-    if values is None:
-        raise BrokenFile(path, "it is empty")
-    if not isinstance(values, dict):
-        raise BrokenFile(path, "no JSON object")
-    lacking = [name for name, kind in _FIELDS.items() if not isinstance(values.get(name), kind)]
-    if lacking:
-        raise BrokenFile(path, f"no {', '.join(lacking)} in it")
-    return values
-
-
-def migrated(record: dict[str, Any]) -> dict[str, Any]:
-    """An older record in today's schema; raises UsageError for one that a later version wrote."""
-    if record["schema"] > SCHEMA:
-        raise UsageError("error.record.newer", schema=record["schema"], known=SCHEMA)
-    for schema in range(record["schema"], SCHEMA):
-        record = MIGRATIONS[schema](record)
-    return record
-
-
-def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Write a file whole or not at all: temporary name, fsync, rename. What JSON can't say is written as text."""
-    temporary = path.with_name(path.name + ".new")
-    # half a surrogate pair (a file name that isn't UTF-8) becomes JSON's own escape
-    with temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
-        json.dump(values, file, ensure_ascii=False, indent=1, default=str)
-        file.flush()
-        os.fsync(file.fileno())
-    for attempt in range(5):
-        try:
-            temporary.replace(path)
-            return
-        except PermissionError:  # on Windows, while somebody reads the old one
-            if attempt == 4:
-                raise
-            time.sleep(0.05 * 2**attempt)
-
-
-def read_json(path: Path) -> dict[str, Any] | None:
-    """A JSON object from a file; None where there is none, or not a whole one."""
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return values if isinstance(values, dict) else None

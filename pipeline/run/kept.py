@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lora_trainer.errors import DataError
+from ollama_export.server.names import folder_name
 from pipeline.request import Request
 from pipeline.run.history import Run
 from pipeline.serving import Serving, serving_in_ollama, serving_of
@@ -21,6 +22,11 @@ from pipeline.serving import Serving, serving_in_ollama, serving_of
 PROGRAM = Path(__file__).resolve().parents[2]
 """The program's folder: files inside are recorded relative to it, so that a checkout that was moved keeps them."""
 DEFAULT_DATA = Path("data")
+
+
+def own_data(name: str) -> Path:
+    """The folder below `data` that is proposed for a character's own dialogues."""
+    return DEFAULT_DATA / folder_name(name)
 
 
 @dataclass(frozen=True)
@@ -45,13 +51,13 @@ def take_over(request: Request, run: Run | None, shown: Mapping[str, Any] | None
     Raises DataError where the recorded data are gone and nothing else is named.
     """
     lost: list[str] = []
-    sources = {"data": "flag" if _names_data(request) else "default", "system": "flag"}
+    sources = {"data": "flag" if request.names_data else "default", "system": "flag"}
     serving, other = Serving(), None
     if not (request.system or request.no_system):
         sources["system"] = "default"
     if run is not None:
         serving = serving_of(run.record, source="record")
-        if _names_data(request):
+        if request.names_data:
             other = str(train_file_of(run))
         else:
             request = _with_recorded_data(request, run)
@@ -64,10 +70,6 @@ def take_over(request: Request, run: Run | None, shown: Mapping[str, Any] | None
             request, sources["system"] = replace(request, system=str(shown["system"])), "ollama"
     seed = request.seed if request.seed is not None or run is None else run.plan.seed
     return TakenOver(request, serving.changed_by(request), sources, tuple(lost), other, seed)
-
-
-def _names_data(request: Request) -> bool:
-    return any(value is not None for value in (request.data_dir, request.train_file, request.rows_of_run))
 
 
 def _with_recorded_system(request: Request, run: Run) -> tuple[Request, str]:

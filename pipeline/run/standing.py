@@ -82,9 +82,14 @@ def run_to_register(history: History, request: Request, name: str, client: Ollam
 
     Raises UsageError where there is none.
     """
-    trained = [run for run in history.runs(name) if run.has_done("train")]
+    runs = history.runs(name)
+    trained = [run for run in runs if run.has_done("train")]
     if request.run is not None:
         chosen = next((run for run in trained if run.number == request.run), None)
+        if chosen is None and runs:
+            untrained = any(run.number == request.run for run in runs)
+            key = "error.run_not_trained" if untrained else "error.no_such_run"
+            raise UsageError(key, name=name, number=request.run)
     else:
         unpublished = trained[-1] if trained and not trained[-1].publications and not trained[-1].is_done else None
         chosen = unpublished or look(history, name, client).run

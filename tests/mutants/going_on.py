@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.mutants.mutant import Mutant
 
 BEGINNINGS, JOB = "pipeline/run/beginnings.py", "pipeline/job.py"
-HISTORY, STANDING = "pipeline/run/history.py", "pipeline/run/standing.py"
+HISTORY, STANDING, RECORD = "pipeline/run/history.py", "pipeline/run/standing.py", "pipeline/run/record.py"
 PUBLISHED, LADDER, STRATEGIES = "pipeline/run/published.py", "pipeline/run/ladder.py", "pipeline/strategies.py"
 
 ALIKE = "tests/pipeline/run/test_beginnings.py::"
@@ -28,7 +28,7 @@ NUMBERS = (
     "scheduler",
 )
 PLACE = '"device": [device, dtype, torch.get_num_threads() if device == "cpu" else 0],'
-COMPUTING = 'for name in ("torch", "transformers", "peft", "accelerate")'
+COMPUTING = '_LIBRARIES = ("torch", "transformers", "peft", "accelerate")'
 
 COMPARED = (
     *(
@@ -228,7 +228,7 @@ COMPARED = (
                 "(plan.lora_rank, plan.lora_alpha)",
                 "(plan.lora_rank, before.lora_alpha)",
             ),
-            ("another base model gets the old one's adapter", "if fits and same else", "if fits else"),
+            ("another base model gets the old one's adapter", "if fits and same and not", "if fits and not"),
             (
                 "the same base model, named, loses the adapter",
                 "same = request.base_model is None or absolute_source(request.base_model) == absolute_source(base)",
@@ -269,14 +269,14 @@ RECORDED = (
     ),
     Mutant(
         "a record that can't be written is lost",
-        HISTORY,
+        RECORD,
         'temporary = path.with_name(path.name + ".new")',
         "temporary = path",
         (RECORDS + "test_a_write_that_fails_half_way_leaves_the_old_record",),
     ),
     Mutant(
         "a half written record ends the program",
-        HISTORY,
+        RECORD,
         "except (OSError, ValueError):",
         "except OSError:",
         (RECORDS + "test_a_half_written_record_is_passed_over_and_never_made",),
@@ -286,7 +286,7 @@ RECORDED = (
         HISTORY,
         'if record["schema"] > SCHEMA:',
         'if record["schema"] > SCHEMA + 9:',
-        (RECORDS + "test_an_older_record_opens_and_a_newer_one_says_so",),
+        (RECORDS + "test_a_record_of_a_later_version_bars_its_own_model_alone",),
     ),
     Mutant(
         "a name that is held is waited for",
@@ -429,8 +429,8 @@ PLANNED = (
     Mutant(
         "a warm start counts the earlier epochs again",
         STRATEGIES,
-        "record.epochs if record and not request.warm_start else 0.0",
-        "record.epochs if record else 0.0",
+        "if record and not request.warm_start and not new_base",
+        "if record and not new_base",
         (PLANS + "test_a_warm_start_counts_its_own_epochs_alone",),
     ),
     Mutant(

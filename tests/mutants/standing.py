@@ -146,7 +146,7 @@ STANDS = (
     ),
     Mutant(
         "a record of schema 1 forgets that it was published",
-        HISTORY,
+        "pipeline/run/record.py",
         "if published and known else []",
         "if False else []",
         (OLD + "test_a_record_of_schema_1_knows_its_publication_from_then_on",),

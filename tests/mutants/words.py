@@ -28,14 +28,14 @@ MUTANTS = (
     ),
     Mutant(
         "a path among an error's values crashes the journal",
-        "pipeline/run/history.py",
+        "pipeline/run/record.py",
         "indent=1, default=str)",
         "indent=1)",
         (_RECORDS + "test_a_record_takes_what_json_has_no_word_for",),
     ),
     Mutant(
         "a file name that isn't UTF-8 crashes the journal",
-        "pipeline/run/history.py",
+        "pipeline/run/record.py",
         ' errors="backslashreplace",',
         "",
         (_RECORDS + "test_a_record_takes_what_json_has_no_word_for",),

@@ -86,6 +86,39 @@ def test_an_ollama_base_that_is_nowhere_any_more_is_not_replaced_by_what_has_its
     assert program.run("--register_only", "--quantize", "f16")["gguf"]["file_type"] == "f16"
 
 
+def test_a_model_whose_base_is_gone_is_trained_on_from_what_stands_and_that_is_told(
+    program: Program, client: OllamaClient, made_elsewhere: bytes
+) -> None:
+    told = program.run("--base_model", "ollama:zzhua", "--continue_train", "--learning_rate", "1e-4")
+    client.delete(told["ollama"]["backup"])
+    stands = client.stored_gguf("zzhua")
+    command = ("--ollama_name", "zzhua", "--continue_train", "--add_epochs", "0.5", "--yes")
+    told = program.run_bare(*command, "--dry_run")
+    assert told["base_model"] == "ollama:zzhua" and told["plan"]["epochs"] == 0.5
+    told = program.run_bare(*command)
+    run = program.newest
+    assert run is not None
+    assert (run.number, run.record["base"]["source"], run.record["base"]["revision"]) == (2, "ollama:zzhua", stands)
+    # what was learnt before is in these weights: their epochs are counted alone, the other numbers stay
+    assert (run.plan.epochs, run.plan.learning_rate) == (0.5, 1e-4)
+    assert hashlib.sha256(made_elsewhere).hexdigest()[:12] in told["shown"] and "what stands in Ollama" in told["shown"]
+    # by then it is the recorded base, whatever is published over the name
+    told = program.run_bare(*command)
+    assert "what stands in Ollama" not in told["shown"] and told["plan"]["epochs"] == 1.0
+    assert {run.record["base"]["revision"] for run in program.history.runs("zzhua")[1:]} == {stands}
+
+
+def test_a_folder_that_is_another_model_by_now_is_not_trained_on_again(program: Program, client: OllamaClient) -> None:
+    program.run()
+    stands = client.stored_gguf("zzhua")
+    make_tiny(program.base, seed=1)
+    program.run_bare("--ollama_name", "zzhua", "--continue_train", "--add_epochs", "0.5", "--yes")
+    run = program.newest
+    assert run is not None and run.record["base"]["revision"] == stands
+    program.run("--continue_train", "--add_epochs", "0.5")  # --base_model names the folder as it is now
+    assert program.newest is not None and program.newest.record["base"]["source"] == str(program.base)
+
+
 def again(program: Program, *flags: str, **expect: int) -> dict[str, Any]:
     """The trained run's GGUF made once more."""
     for gguf in program.history.home.rglob("*.gguf"):

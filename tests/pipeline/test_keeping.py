@@ -92,6 +92,28 @@ def test_other_data_are_named_beside_those_the_model_was_trained_on(program, oll
     assert str(other / "train.jsonl") in told["shown"] and str(program.data / "train.jsonl") in told["shown"]
 
 
+def test_a_new_character_has_a_place_of_its_own_for_its_data_and_is_told_of_it(program):
+    shutil.copytree(program.data, program.folder / "data")
+    preview = ("--ollama_name", "fern", "--base_model", str(program.base), "--no_register", "--dry_run")
+    own = str(Path("data", "fern"))
+    assert own not in program.run_bare(*preview)["shown"]
+    shutil.copytree(program.data, program.folder / own)
+    shown = program.run_bare(*preview)["shown"]
+    assert f"--data_dir {own} takes them" in shown and str(Path("data", "train.jsonl")) in shown
+    assert str(Path(own, "train.jsonl")) in program.run_bare(*preview, "--data_dir", own)["shown"]
+
+
+def test_a_library_that_was_updated_is_named_before_added_epochs_start_from_the_base_again(program):
+    program.run("--no_register", *SHORT)
+    preview = ("--ollama_name", "zzhua", "--continue_train", "--add_epochs", "1", "--no_register", "--dry_run")
+    assert "libraries were updated" not in program.run_bare(*preview)["shown"]
+    beginning = program.newest.record["beginning"]
+    versions = {**beginning["versions"], "peft": "0.1.0"}
+    program.newest.update(beginning={**beginning, "versions": versions})
+    assert "peft 0.1.0 → " in program.run_bare(*preview)["shown"]
+    assert "libraries were updated" not in program.run_bare(*preview, "--from_scratch")["shown"]
+
+
 def test_the_rows_that_were_learnt_are_kept_with_the_run(program):
     program.run("--no_register", *SHORT)
     run = program.newest

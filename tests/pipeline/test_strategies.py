@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -141,6 +142,11 @@ def test_accepted_suggestions_make_a_whole_plan(
 def test_a_warm_start_counts_its_own_epochs_alone() -> None:
     assert plan_for(Request(warm_start=True, add_epochs=1.5), RECORD, {}, 60).epochs == 1.5
     assert plan_for(Request(warm_start=True), RECORD, {"add_epochs": 1.0}, 60).epochs == 1.0
+
+
+def test_on_what_stands_added_epochs_count_alone_and_the_other_numbers_stay():
+    plan = plan_for(Request(add_epochs=1.5), replace(RECORD, lora_rank=4), {}, 60, new_base=True)
+    assert (plan.epochs, plan.lora_rank) == (1.5, 4)
 
 
 def test_what_is_not_spoken_of_stays_as_recorded() -> None:

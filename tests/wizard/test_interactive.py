@@ -92,3 +92,20 @@ def test_control_c_in_training_keeps_what_is_done_and_the_same_command_goes_on(t
         terminal.wait_for("接着第 1 次训练没做完的地方继续").wait_for("训练好了")
         assert terminal.finish() == 0
     assert [run.record["status"] for run in program.history.runs("zzhua")] == ["done"]
+
+
+def test_where_the_base_model_is_gone_it_is_asked_what_to_train_on(tmp_path):
+    from tests.support.terminal import ENTER
+
+    with running_ollama() as server:
+        program, model = Program(tmp_path, server.url), server.name("zzhua")
+        program.run("--ollama_name", model, "--epochs", "0.5")
+        program.base.rename(tmp_path / "moved")
+        flags = ("--ollama_name", model, "--continue_train", "--add_epochs", "1", "--dry_run")
+        for row, base, epochs in (("1", f"ollama:{model}", "1.0"), ("2", str(tmp_path / "moved"), "1.5")):
+            with start(program, *flags) as terminal:
+                terminal.wait_for("已经没有了").wait_for(f"1) ollama:{model}").wait_for("2) 其他").send(row, ENTER)
+                if row == "2":
+                    terminal.wait_for("（Esc 返回）").send(base, ENTER)
+                terminal.wait_for("请过目").wait_for(base).wait_for(epochs)
+                assert terminal.finish() == 0

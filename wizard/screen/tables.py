@@ -74,6 +74,10 @@ class Review:
     """(text key, value, source) of everything about the model that needs no training."""
     first_adapter: int | None = None
     """The run whose adapter this one begins with."""
+    on_itself: bool = False
+    """What stands is the base model: earlier epochs are in it, and only this run's are counted."""
+    updated: Sequence[str] = ()
+    """Libraries (name, version before → now) for whose update added epochs can't go on from a checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -154,9 +158,11 @@ def review_tables(review: Review) -> list[RenderableType]:
         facts.add_row(t(key), Text(value).append(f"  {t(f'source.{source}')}", "dim"))
     if review.first_adapter is not None:
         facts.add_row(t("review.first_adapter"), t("review.first_adapter_of", number=review.first_adapter))
-    elif review.strategy == "incremental" and record is not None:
+    elif review.strategy == "incremental" and record is not None and not review.on_itself:
         added = f"{plan.epochs - record.epochs:+.4g}"
         facts.add_row(t("number.epochs"), t("review.epochs", before=record.epochs, added=added, now=plan.epochs))
+    if review.updated:
+        facts.add_row(t("review.updated"), t("review.updated_by", what=", ".join(review.updated)))
     table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0), pad_edge=False)
     table.add_column(t("review.number"), style="dim", overflow="fold")
     table.add_column(t("review.value"), justify="right", overflow="fold")

@@ -257,3 +257,8 @@ def test_a_continuation_of_a_warm_start_begins_with_its_adapter_where_that_fits(
     previous = Run(Path("3"), {**record_of(), "number": 3, "warm_start": 1})
     assert first_adapter(Request(**flags), strategy, plan, previous) == number
     assert first_adapter(Request(**flags), strategy, plan, None) is None
+
+
+def test_an_adapter_is_not_inherited_by_what_is_trained_on_a_new_base_model() -> None:
+    previous = Run(Path("3"), {**record_of(), "number": 3, "warm_start": 1})
+    assert first_adapter(Request(), "incremental", PLAN, previous, new_base=True) is None

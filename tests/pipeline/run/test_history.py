@@ -16,7 +16,7 @@ from lora_trainer.errors import UsageError
 from lora_trainer.plan import TrainPlan
 from pipeline.job import identity
 from pipeline.request import Request
-from pipeline.run import history
+from pipeline.run import history, record
 from pipeline.run.history import History
 from pipeline.run.standing import unfinished
 from tests.support.project import ROOT
@@ -109,17 +109,29 @@ def test_a_kill_in_the_middle_of_writing_leaves_a_whole_record(tmp_path):
         assert json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))["count"] >= 1
 
 
-def test_an_older_record_opens_and_a_newer_one_says_so(runs, monkeypatch):
-    begin(runs).update(schema=1)
-    monkeypatch.setattr(history, "SCHEMA", 3)
-    monkeypatch.setattr(
-        history, "MIGRATIONS", {1: lambda r: {**r, "schema": 2, "a": 1}, 2: lambda r: {**r, "schema": 3, "b": r["a"]}}
-    )
-    assert runs.newest("zzhua").record["b"] == 1
-    monkeypatch.setattr(history, "SCHEMA", 0)
+def test_a_record_of_a_later_version_bars_its_own_model_alone(runs):
+    begin(runs)
+    later = begin(runs)
+    later.update(schema=record.SCHEMA + 1)
+    other = begin(runs, "fern")
     with pytest.raises(UsageError) as refused:
         runs.newest("zzhua")
     assert refused.value.key == "error.record.newer"
+    assert (refused.value.values["number"], refused.value.values["path"]) == (2, later.folder / "run.json")
+    assert [run.number for run in runs.runs("fern")] == [1] and "fern" in runs.names()
+    other.update(publications=[{"digest": "abc"}])
+    assert runs.digests() == {"abc"}
+    assert [(run.name, run.number, run.schema) for run in runs.broken()] == [("zzhua", 2, record.SCHEMA + 1)]
+
+
+def test_an_older_record_opens(runs, monkeypatch):
+    begin(runs).update(schema=1)
+    monkeypatch.setattr(history, "SCHEMA", 3)
+    monkeypatch.setattr(record, "SCHEMA", 3)
+    monkeypatch.setattr(
+        record, "MIGRATIONS", {1: lambda r: {**r, "schema": 2, "a": 1}, 2: lambda r: {**r, "schema": 3, "b": r["a"]}}
+    )
+    assert runs.newest("zzhua").record["b"] == 1
 
 
 def test_a_record_of_schema_1_knows_its_publication_from_then_on(runs):

@@ -121,7 +121,7 @@ def test_registering_again_is_about_the_run_that_stands(
     # what was trained and couldn't be registered waits for it
     trained(history, status="failed")
     assert run_to_register(history, Request(), "zzhua", client).number == 3
-    with pytest.raises(UsageError, match="nothing_to_register"):
+    with pytest.raises(UsageError, match="no_such_run"):
         run_to_register(history, Request(register_only=True, run=7), "zzhua", client)
 
 
@@ -220,12 +220,15 @@ def test_only_the_newest_run_goes_on(runs):
     assert unfinished(runs, Request(resume=True), "zzhua") is None
 
 
-@pytest.mark.parametrize("flags", [{}, {"run": 1}, {"run": 7}])
-def test_what_is_not_trained_can_not_be_registered(runs, flags):
+@pytest.mark.parametrize(
+    ("flags", "why"),
+    [({}, "error.nothing_to_register"), ({"run": 1}, "error.run_not_trained"), ({"run": 7}, "error.no_such_run")],
+)
+def test_what_is_not_trained_can_not_be_registered(runs, flags, why):
     begin(runs)
     with pytest.raises(UsageError) as refused:
         run_to_register(runs, Request(register_only=True, **flags), "zzhua", None)
-    assert refused.value.key == "error.nothing_to_register"
+    assert refused.value.key == why
 
 
 def going_on(runs, request: Request, fingerprint: str = "dialogues"):
