@@ -29,8 +29,7 @@ class FileType:
         matrices: int,
         bytes_per_weight: float,
         *,
-        streamed: bool = False,
-        by_ollama: bool = False,
+        by_converter: bool = False,
         offered: bool = True,
     ) -> None:
         self.name = name
@@ -41,10 +40,8 @@ class FileType:
         """ggml's type number of most matrices."""
         self.bytes_per_weight = bytes_per_weight
         """Bytes of a whole file over its weights, rounded up."""
-        self.streamed = streamed
-        """The export rounds to it on the way; the others are made of an f16 file, by libgguf."""
-        self.by_ollama = by_ollama
-        """An Ollama before 0.34.1 makes it of an f16 file."""
+        self.by_converter = by_converter
+        """llama.cpp's converter knows it; the others are mixtures of types (llama.cpp's quantize tool)."""
         self.offered = offered
         """`--quantize` takes it."""
 
@@ -52,15 +49,15 @@ class FileType:
 FILE_TYPES: dict[str, FileType] = {
     row.name: row
     for row in (
-        FileType("f32", 0, F32, 4.0, streamed=True),
-        FileType("f16", 1, F16, 2.0, streamed=True),
-        FileType("bf16", 32, BF16, 2.0, streamed=True),
-        FileType("q8_0", 7, Q8_0, 1.07, streamed=True),
+        FileType("f32", 0, F32, 4.0, by_converter=True),
+        FileType("f16", 1, F16, 2.0, by_converter=True),
+        FileType("bf16", 32, BF16, 2.0, by_converter=True),
+        FileType("q8_0", 7, Q8_0, 1.07, by_converter=True),
         FileType("q6_K", 18, Q6_K, 0.83),
         FileType("q5_K_M", 17, Q5_K, 0.72),
         FileType("q5_K_S", 16, Q5_K, 0.7),
-        FileType("q4_K_M", 15, Q4_K, 0.7, by_ollama=True),
-        FileType("q4_K_S", 14, Q4_K, 0.7, by_ollama=True),
+        FileType("q4_K_M", 15, Q4_K, 0.7),
+        FileType("q4_K_S", 14, Q4_K, 0.7),
         FileType("q3_K_M", 12, Q3_K, 0.7),
         FileType("q5_0", 8, Q5_0, 0.75, offered=False),
         FileType("q4_0", 2, Q4_0, 0.7, offered=False),

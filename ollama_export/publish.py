@@ -43,8 +43,6 @@ class Publication:
     license: Sequence[str] = ()
     messages: Sequence[Mapping[str, str]] = ()
     """Turns that stand before every conversation (MESSAGE in a Modelfile)."""
-    quantize: str | None = None
-    """A type that Ollama makes of the GGUF (f16 or f32), e.g. q4_K_M."""
     strict: bool = True
     """Another rendering than the training prompt's is a failure; False (own chat template kept): only a finding."""
     must_stop: bool = True
@@ -64,7 +62,7 @@ class Publication:
     @property
     def wanted(self) -> str:
         """sha256 (hex) of everything that makes the model what it is."""
-        content: list[Any] = [self.digest, self.template, self.system, sorted(self.parameters.items()), self.quantize]
+        content: list[Any] = [self.digest, self.template, self.system, sorted(self.parameters.items())]
         if self.license or self.messages:
             content += [list(self.license), [dict(message) for message in self.messages]]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
@@ -142,7 +140,6 @@ def _stage(
         parameters=p.parameters,
         license=p.license,
         messages=p.messages,
-        quantize=p.quantize,
         status=lambda _, made, total: report("create", made, total),
     )
     staged = {"digest": client.digest(staging), "gguf": client.stored_gguf(staging)}

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from file_formats.file_types import FILE_TYPES
 from lora_trainer.chat_format import ChatFormat
 from lora_trainer.errors import ConversionError
 from lora_trainer.events import Listener, Note, Progress
@@ -36,7 +35,9 @@ def must_export(job: Job, run: Run) -> bool:
     """
     made = run.record.get("gguf", {})
     other = made.get("chat_template", job.serving.keep_chat_template) != job.serving.keep_chat_template
-    if other or made.get("wanted", run.record["quantize"]) != job.serving.quantize:
+    # earlier versions let Ollama make the type that was asked for
+    wanted = made.get("wanted", run.record["quantize"])
+    if other or not wanted == made.get("file_type", wanted) == job.serving.quantize:
         return True
     return not gguf_path(run).exists() and (job.request.register_only or not is_published_as_wanted(job, run))
 
@@ -66,29 +67,18 @@ def export(job: Job, _: Prepared | None, run: Run, listener: Listener, __: Stop)
     # What was proven of an earlier file says nothing of the one that is written now.
     run.update(stages={"train": run.record["stages"]["train"]})
     wanted = serving.quantize
-    first: Any = wanted if FILE_TYPES[wanted].streamed else "f16"
-    path = gguf_path(run)
     written = export_gguf(
         base.path,
         base.kind,
         run.folder / run.record["training"]["adapter"],
-        path,
-        file_type=first,
+        gguf_path(run),
+        file_type=wanted,
         chat_template=None if serving.keep_chat_template else gguf_chat_template(chat_format),
         add_bos=chat_format.tokenizer_adds_bos,
         eos_token=chat_format.end_of_turn,
         llama_cpp=job.request.llama_cpp,
         progress=lambda done, total: listener(Progress("export", done, total)),
     )
-    # A base that was a GGUF keeps quantised tensors, which Ollama refuses to quantise again.
-    by_ollama = job.client is not None and FILE_TYPES[wanted].by_ollama and base.kind == "folder"
-    if first != wanted and not by_ollama:
-        from ollama_export.gguf.k_quants import quantize_gguf
-
-        whole = path.with_suffix(".f16.gguf")
-        path.replace(whole)
-        written = quantize_gguf(whole, path, wanted)
-        whole.unlink()
     write_modelfile(run, chat_format, serving, listener)
     made = {"digest": written.sha256, "size": written.size, "file_type": written.file_type}
     return {"gguf": {**made, "wanted": wanted, "chat_template": serving.keep_chat_template}}
@@ -143,7 +133,6 @@ def publish_run(job: Job, _: Prepared | None, run: Run, listener: Listener, __: 
         parameters=parameters_of(chat_format, serving),
         license=serving.license,
         messages=serving.messages,
-        quantize=serving.quantize if record["gguf"]["file_type"] != serving.quantize else None,
         proofs=proofs_of(run, serving.messages),
         strict=not serving.keep_chat_template,
         # An answer that goes on is told, not thrown away with an evening's training: the old model is one command away.
@@ -168,7 +157,7 @@ def publish_run(job: Job, _: Prepared | None, run: Run, listener: Listener, __: 
     )
     for finding in published.findings:
         listener(Note(finding.key, finding.values))
-    if published.gguf not in (None, record["gguf"]["digest"]) and publication.quantize is None:
+    if published.gguf not in (None, record["gguf"]["digest"]):
         listener(Note("note.publish.rewritten"))
     return _published_facts(job, run, published)
 

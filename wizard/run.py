@@ -179,7 +179,6 @@ def _work(job: Job, screen: Screen, stop: Stop) -> dict[str, Any]:
             modelfile=run.folder / "Modelfile",
             gguf=gguf if gguf.exists() else None,
             backup=record.get("ollama", {}).get("backup"),
-            quantize=record["quantize"] if record["quantize"] != record["gguf"]["file_type"] else None,
             changes=[(n, getattr(before, n), getattr(run.plan, n)) for n in changed_numbers(run.plan, before)]
             if before
             else (),

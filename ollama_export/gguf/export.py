@@ -16,12 +16,9 @@ from ollama_export.ended import how_ended, was_killed
 from ollama_export.gguf import from_gguf as gguf_from_gguf
 from ollama_export.gguf.converter import architecture_of, converter_folder, convertible_architectures
 from ollama_export.gguf.head import gguf_head
-from ollama_export.gguf.k_quants import quantize_gguf
 from ollama_export.gguf.stream import GgufFile, Progress, partial, unheard
 
-__all__ = ["GgufFile", "export_gguf", "quantize_gguf", "supported_architecture"]
-
-FileType = Literal["f32", "f16", "bf16", "q8_0"]
+__all__ = ["GgufFile", "export_gguf", "supported_architecture"]
 
 
 def export_gguf(
@@ -30,7 +27,7 @@ def export_gguf(
     adapter: Path | None,
     out: Path,
     *,
-    file_type: FileType,
+    file_type: str,
     chat_template: str | None,
     add_bos: bool,
     eos_token: str,
@@ -39,8 +36,9 @@ def export_gguf(
 ) -> GgufFile:
     """Write the merged model to `out`; `progress` hears bytes written and their total.
 
-    Each delta is added to its weight in float32, then rounded once to `file_type`. With a base that is a GGUF, only
-    tensors that get a delta change their type. `chat_template` None keeps the base's own; `eos_token` is the text of
+    Each delta is added to its weight in float32, then rounded once to `file_type` (a name of FILE_TYPES; K-quants are
+    mixed as llama.cpp mixes them). With a base that is a GGUF, tensors without a delta keep their type, but that
+    K-quants are made of those in floats, too. `chat_template` None keeps the base's own; `eos_token` is the text of
     the token that ends a turn. `out` appears when it is whole and on disk, and not before.
 
     Raises ConversionError (with the converter's own reason), ResourceError when disk or memory is not enough.

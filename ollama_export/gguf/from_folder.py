@@ -14,18 +14,19 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from file_formats.file_types import BF16, F16, F32, FILE_TYPES, Q8_0
+from file_formats.file_types import FILE_TYPES
 from file_formats.gguf import TensorInfo, encode
 from file_formats.pre_tokenizers import PRE_TOKENIZERS, neutral_name
 from file_formats.safetensors import weight_files
 from lora_trainer.errors import ConversionError
 from ollama_export.gguf.lora_delta import LoraDelta, to_float32
-from ollama_export.gguf.rounding import encoded_pieces
+from ollama_export.gguf.rounding import QUICK, encoded_pieces
 
 if TYPE_CHECKING:
     import numpy as np
 
-Pieces = Callable[[], Iterator[Any]]
+Source = Callable[[TensorInfo], Iterator[Any]]
+"""The data of a weight, piece by piece, in the type that its entry in the GGUF's head has in the end."""
 FLOATS = ("F32", "F16", "BF16")
 
 
@@ -79,9 +80,10 @@ class ArrayRows:
 
 def plan_folder(
     folder: Path, deltas: dict[str, LoraDelta], file_type: str, name: str
-) -> tuple[dict[str, bytes], list[tuple[TensorInfo, Pieces]]]:
+) -> tuple[dict[str, bytes], list[tuple[TensorInfo, Source]]]:
     """Metadata and tensors of the GGUF, no weight read yet. To be called where `use_converter` has been.
 
+    `file_type` is one that the converter knows (f32, f16, bf16, q8_0); each source rounds once, to any other as well.
     Raises ConversionError with the converter's reason when it can't convert.
     """
     import gguf
@@ -118,10 +120,10 @@ def plan_folder(
 
     writer = converter.gguf_writer
     metadata = {key: encode(v.value, v.type, v.sub_type) for key, v in writer.kv_data[0].items()}
-    plan: list[tuple[TensorInfo, Pieces]] = []
+    plan: list[tuple[TensorInfo, Source]] = []
     for tensor_name, info in writer.tensors[0].items():
         tensor = TensorInfo(tensor_name, tuple(info.shape), int(info.dtype))
-        plan.append((tensor, partial(_pieces, tensor, info.tensor, LazyTorchTensor)))
+        plan.append((tensor, partial(_pieces, tensor.type, info.tensor, LazyTorchTensor)))
     return metadata, plan
 
 
@@ -152,22 +154,28 @@ def _merged(tensor: Any, delta: LoraDelta | None, lazy: Any) -> Any:
     return lazy(meta=meta, args=(tensor,), func=add)
 
 
-def _pieces(tensor: TensorInfo, array: Any, lazy: Any) -> Iterator[Any]:
-    """The tensor's data; by rows where the graph is: our leaf (or any float tensor) -> numpy -> rounding."""
+def _pieces(planned: int, array: Any, lazy: Any, tensor: TensorInfo) -> Iterator[Any]:
+    """The tensor's data; by rows where the graph is: our leaf (or any float tensor) -> numpy -> rounding to the type
+    that the converter has planned.
+    """
     import gguf
     import numpy as np
 
     if isinstance(array, gguf.LazyNumpyTensor):
         before = array._args[0] if array._args else None
         source = before._args[0] if isinstance(before, gguf.LazyNumpyTensor) and before._args else None
-        if isinstance(source, lazy) and tensor.type in (F32, F16, BF16, Q8_0) and tuple(source.shape) == tensor.shape:
+        if isinstance(source, lazy) and planned in QUICK and tuple(source.shape) == tensor.shape:
             if source._args and isinstance(source._args[0], FileRows):
                 yield from encoded_pieces(tensor, source._args[0])
             else:
                 yield from encoded_pieces(tensor, ArrayRows(lazy.to_eager(source).float().numpy()))
             return
         array = gguf.LazyNumpyTensor.to_eager(array)
-    yield np.ascontiguousarray(array)
+    if tensor.type == planned:
+        yield np.ascontiguousarray(array)
+    else:
+        kind = gguf.GGMLQuantizationType(planned)
+        yield from encoded_pieces(tensor, ArrayRows(gguf.quants.dequantize(np.ascontiguousarray(array), kind)))
 
 
 def known_pre_tokenizer(tokenizer: Any, folder: Path) -> str:

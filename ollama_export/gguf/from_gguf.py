@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +18,8 @@ from ollama_export.gguf.rounding import encoded_pieces, fitting_type
 if TYPE_CHECKING:
     import numpy as np
 
-Pieces = Callable[[], Iterator[Any]]
+Source = Callable[[TensorInfo], Iterator[Any]]
+"""The data of a weight, piece by piece, in the type that its entry in the new GGUF's head has in the end."""
 COPIED = 1 << 20
 """Bytes that are copied at a time."""
 
@@ -51,32 +51,41 @@ class StoredRows:
 
 def plan_gguf(
     path: Path, deltas: dict[str, LoraDelta], file_type: str
-) -> tuple[dict[str, bytes], list[tuple[TensorInfo, Pieces]], int]:
-    """Metadata, tensors and general.file_type of the new GGUF, no weight read yet.
+) -> tuple[dict[str, bytes], list[tuple[TensorInfo, Source]]]:
+    """Metadata and tensors of the new GGUF, no weight read yet; `file_type` (f32, f16, bf16 or q8_0) is for those with
+    a delta.
 
     Raises ConversionError for a broken file, for an architecture whose weights can't be matched with an adapter's, and
     for a delta without a weight of its shape.
     """
     head = gguf_head(path)
     by_tensor = _by_tensor(head, deltas) if deltas else {}
-    plan: list[tuple[TensorInfo, Pieces]] = []
+    plan: list[tuple[TensorInfo, Source]] = []
     wanted = FILE_TYPES[file_type].matrices
-    weights: Counter[int] = Counter()
     for tensor in head.tensors:
         delta = by_tensor.get(tensor.name)
         if delta is None:
-            plan.append((tensor, partial(copied, path, tensor)))
+            new = tensor
         else:
             if delta.shape != tensor.shape:
                 raise ConversionError("error.adapter.shape", adapter=delta.shape, weight=tensor.shape)
             new = TensorInfo(tensor.name, tensor.shape, fitting_type(wanted, tensor.shape[-1]))
-            source = StoredRows(path, tensor, delta)
-            plan.append((new, partial(encoded_pieces, new, source)))
-        weights[plan[-1][0].type] += math.prod(tensor.shape)
-    # the kind of most weights names the file; untouched ones keep their own kind
-    mostly_new = bool(by_tensor) and weights.most_common(1)[0][0] == wanted
-    kept = head.get("general.file_type", FILE_TYPES["f16"].number)
-    return dict(head.metadata), plan, FILE_TYPES[file_type].number if mostly_new else kept
+        plan.append((new, partial(_pieces, path, tensor, delta)))
+    return dict(head.metadata), plan
+
+
+def is_mostly_new(path: Path, plan: Sequence[tuple[TensorInfo, Source]]) -> bool:
+    """Whether most weights have another type than in the GGUF at `path`: the type of most names a file."""
+    before = {tensor.name: tensor.type for tensor in gguf_head(path).tensors}
+    weights = {tensor.name: math.prod(tensor.shape) for tensor, _ in plan}
+    new = sum(weights[tensor.name] for tensor, _ in plan if tensor.type != before[tensor.name])
+    return 2 * new > sum(weights.values())
+
+
+def _pieces(path: Path, old: TensorInfo, delta: LoraDelta | None, new: TensorInfo) -> Iterator[Any]:
+    if delta is None and new.type == old.type:
+        return copied(path, old)
+    return encoded_pieces(new, StoredRows(path, old, delta))
 
 
 def _by_tensor(head: GgufHead, deltas: dict[str, LoraDelta]) -> dict[str, LoraDelta]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Protocol
 
 from file_formats.file_types import BF16, F16, F32, Q8_0
@@ -13,6 +16,8 @@ from lora_trainer.errors import ConversionError
 if TYPE_CHECKING:
     import numpy as np
 
+QUICK = (F32, F16, BF16, Q8_0)
+"""Types that a weight is rounded to as fast as it is read; the others search for the best scale of each block."""
 PIECE = 1 << 18
 """Weights that are converted at a time: few enough for the processor's cache."""
 F16_OVERFLOW = 65520.0
@@ -28,10 +33,34 @@ class Rows(Protocol):
 
 
 def encoded_pieces(tensor: TensorInfo, weight: Rows) -> Iterator[np.ndarray]:
-    """The data of `tensor`, piece by piece; raises ConversionError as `round_rows` does."""
+    """The data of `tensor`, piece by piece, on all processors where that takes long.
+
+    Raises ConversionError as `round_rows` does.
+    """
+
+    def encoded(start: int) -> np.ndarray:
+        return round_rows(weight.rows(start, min(start + step, tensor.rows)), tensor.type, tensor.name)
+
     step = max(1, PIECE // tensor.shape[-1])
-    for start in range(0, tensor.rows, step):
-        yield round_rows(weight.rows(start, min(start + step, tensor.rows)), tensor.type, tensor.name)
+    starts = range(0, tensor.rows, step)
+    processors = _processors()
+    if tensor.type in QUICK or processors == 1:
+        yield from map(encoded, starts)
+        return
+    with ThreadPoolExecutor(processors) as pool:
+        # as many in work as keep everybody busy: what waits to be written takes memory
+        ahead: deque[Future[np.ndarray]] = deque()
+        for start in starts:
+            ahead.append(pool.submit(encoded, start))
+            if len(ahead) > 2 * processors:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+
+
+def _processors() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def round_rows(rows: np.ndarray, kind: int, name: str) -> np.ndarray:

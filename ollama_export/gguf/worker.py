@@ -18,12 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from file_formats.file_types import FILE_TYPES
-from file_formats.gguf import serving_order
+from file_formats.gguf import decode, serving_order
 from lora_trainer import errors
 from ollama_export.gguf.converter import converter_folder, use_converter
 from ollama_export.gguf.foreign_code import refuse_foreign_code
 from ollama_export.gguf.from_folder import general_name, plan_folder
-from ollama_export.gguf.from_gguf import plan_gguf
+from ollama_export.gguf.from_gguf import is_mostly_new, plan_gguf
+from ollama_export.gguf.head import gguf_head
+from ollama_export.gguf.k_quants import Shape, mixed
 from ollama_export.gguf.lora_delta import read_adapter, require_merged
 from ollama_export.gguf.serving_metadata import set_serving_metadata
 from ollama_export.gguf.stream import GgufFile, GgufStream
@@ -41,12 +43,19 @@ def convert(arguments: dict[str, Any], report: Any) -> GgufFile:
     gc.disable()
     deltas = read_adapter(Path(arguments["adapter"]) if arguments["adapter"] else None)
     use_converter(converter_folder(Path(arguments["llama_cpp"]) if arguments["llama_cpp"] else None))
+    # K-quants are mixed by the names of what would be in 16 bits
+    floats = file_type if FILE_TYPES[file_type].by_converter else "f16"
     if arguments["kind"] == "gguf":
-        metadata, plan, kind = plan_gguf(base, deltas, file_type)
+        metadata, plan = plan_gguf(base, deltas, floats)
     else:
         refuse_foreign_code(base)
-        metadata, plan = plan_folder(base, deltas, file_type, general_name(base, out.stem))
-        kind = FILE_TYPES[file_type].number
+        metadata, plan = plan_folder(base, deltas, floats, general_name(base, out.stem))
+    if floats != file_type:
+        shape = Shape.read(lambda key, default: decode(metadata[key]) if key in metadata else default)
+        plan = mixed(plan, file_type, shape)
+    kind = FILE_TYPES[file_type].number
+    if arguments["kind"] == "gguf" and not is_mostly_new(base, plan):
+        kind = gguf_head(base).get("general.file_type", FILE_TYPES["f16"].number)
     serving = {name: arguments[name] for name in ("chat_template", "add_bos", "eos_token")}
     set_serving_metadata(metadata, **serving, file_type=kind)
     gc.enable()
@@ -54,9 +63,9 @@ def convert(arguments: dict[str, Any], report: Any) -> GgufFile:
     with GgufStream(out, metadata, [tensor for tensor, _ in plan], report) as stream:
         plan.reverse()
         while plan:
-            tensor, pieces = plan.pop()
-            stream.write(tensor, pieces())
-            del pieces  # and with it the tensor's graph
+            tensor, source = plan.pop()
+            stream.write(tensor, source(tensor))
+            del source  # and with it the tensor's graph
         require_merged(deltas)
         return stream.finish(file_type)
 

@@ -147,7 +147,6 @@ class OllamaClient:
         parameters: Mapping[str, Any] | None = None,
         license: Sequence[str] = (),
         messages: Messages = (),
-        quantize: str | None = None,
         status: Callable[[str, int, int], None] | None = None,
     ) -> None:
         """Create a model from uploaded `files` (name -> sha256, hex) or from another local model.
@@ -160,7 +159,7 @@ class OllamaClient:
             raise Refused("error.ollama.model_missing", 404, host=self.host, name=from_)
         blobs = {file: _digest(digest) for file, digest in (files or {}).items()}
         body: dict[str, Any] = {"model": name, "files": blobs, "from": from_, "template": template, "system": system}
-        body |= {"parameters": parameters, "quantize": quantize, "license": list(license)}
+        body |= {"parameters": parameters, "license": list(license)}
         body["messages"] = [dict(message) for message in messages]
         last = ""
         for line in self._http.lines("POST", "/api/create", {key: value for key, value in body.items() if value}):

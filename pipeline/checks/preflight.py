@@ -11,7 +11,7 @@ from lora_trainer.events import Check, Listener, Note
 from pipeline.checks.checklist import Prepared, checking
 from pipeline.checks.proofs import choose_proofs
 from pipeline.checks.rehearsal import rehearse
-from pipeline.checks.resources import check_disk, check_four_bits, check_memory, parameter_count
+from pipeline.checks.resources import check_disk, check_four_bits, check_memory, check_quantizer, parameter_count
 from pipeline.job import Dataset, Job, library_versions
 from pipeline.run.base_model import base_model_of, chat_format_in
 from pipeline.run.published import tell_start
@@ -53,6 +53,7 @@ def check(job: Job, listener: Listener) -> Prepared | None:
                 raise BaseModelError("error.base.not_mergeable", known=", ".join(ARCHITECTURES), **values)
             raise BaseModelError("error.base.not_convertible", **values)
         check_weights(base)
+        check_quantizer(job.serving.quantize)
     with checking(listener, "disk") as facts:
         facts |= check_disk(job, base)
     if trained:

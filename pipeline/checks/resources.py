@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from file_formats.file_types import FILE_TYPES
-from lora_trainer.errors import ResourceError
+from lora_trainer.errors import ResourceError, UsageError
 from lora_trainer.events import Listener, Note
 from pipeline.job import Job
 
@@ -22,21 +22,26 @@ SPARE_DISK = 256 << 20
 
 def check_disk(job: Job, base: BaseModel) -> dict[str, Any]:
     """Room for the GGUF, and for Ollama's copy of it where its store is on this machine; raises ResourceError."""
-    file_type = FILE_TYPES[job.serving.quantize]
-    by_ollama = job.client is not None and file_type.by_ollama
-    written = base.parameters * file_type.bytes_per_weight
-    if not file_type.streamed:
-        written += base.parameters * FILE_TYPES["f16"].bytes_per_weight
+    written = base.parameters * FILE_TYPES[job.serving.quantize].bytes_per_weight
     needed: dict[Path, float] = {_existing(job.history.home): written + SPARE_DISK}
     if job.client is not None and job.client.is_local:
         store = _existing(Path(os.environ.get("OLLAMA_MODELS") or Path.home() / ".ollama" / "models"))
         same = next((place for place in needed if place.stat().st_dev == store.stat().st_dev), store)
-        needed[same] = needed.get(same, 0) + written * (1.5 if by_ollama else 1)
+        needed[same] = needed.get(same, 0) + written
     for place, size in needed.items():
         free = shutil.disk_usage(place).free
         if free < size:
             raise ResourceError("error.disk.too_small", path=place, needed=_gb(size), free=_gb(free))
     return {"needed": _gb(sum(needed.values()))}
+
+
+def check_quantizer(file_type: str) -> None:
+    """Raise UsageError where a GGUF of this type can't be written here."""
+    from ollama_export.gguf.k_quants import is_installed
+
+    if not FILE_TYPES[file_type].by_converter and not is_installed():
+        known = ", ".join(name for name, row in FILE_TYPES.items() if row.by_converter and row.offered)
+        raise UsageError("error.quantize.no_quantizer", file_type=file_type, known=known)
 
 
 def check_four_bits(base: BaseModel, listener: Listener) -> dict[str, Any]:

@@ -46,8 +46,8 @@ MUTANTS = (
     Mutant(
         "q4_K_S gives the first values no more bits",
         K_QUANTS,
-        'Q5_K if file_type == "q4_K_S" and index < 4 else ',
-        "",
+        'elif file_type == "q4_K_S" and index < 4:',
+        'elif file_type == "q4_K_S" and index < 0:',
         (f"{MIXED}[q4_K_S]",),
     ),
     Mutant(
@@ -60,14 +60,14 @@ MUTANTS = (
     Mutant(
         "the output layer has no more bits than the rest",
         K_QUANTS,
-        "kind = Q8_0 if tensor.shape[-1] % BLOCKS[kind][0] else Q6_K",
-        "kind = Q8_0 if tensor.shape[-1] % BLOCKS[kind][0] else kind",
+        "kind = Q8_0 if falls_back or kind == Q8_0 else Q6_K",
+        "kind = Q8_0 if falls_back else kind",
         (f"{MIXED}[q4_K_M]",),
     ),
     Mutant(
         "an embedding that is the output too has no more bits than the rest",
         K_QUANTS,
-        ' or (tensor.name == "token_embd.weight" and "output.weight" not in names)',
+        ' or (name in EMBEDDINGS and "output.weight" not in names)',
         "",
         (TIED,),
     ),

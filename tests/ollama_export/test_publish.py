@@ -23,7 +23,6 @@ from ollama_export.publish import Publication, publish
 from ollama_export.server.client import OllamaClient
 from ollama_export.server.transport import Refused
 from tests.ollama_server.server import OllamaServer
-from tests.ollama_server.tiny_gguf import make_tiny_gguf
 from tests.support.ollama_fixture import TestOllama
 from tests.support.tiny import make_speaker
 
@@ -424,15 +423,6 @@ def test_a_file_is_uploaded_with_progress_and_kept_as_it_is(publisher: Publisher
     assert published.gguf == publication.digest
 
 
-def test_ollama_makes_the_k_quants(publisher: Publisher, tmp_path: Path) -> None:
-    big = make_tiny_gguf(tmp_path / "f16.gguf", embedding=256, layers=1)
-    publisher = Publisher(publisher.client, big, publisher.name)
-    published = publisher.publish("1", quantize="q4_K_M", must_stop=False)
-    details = publisher.client.show(publisher.name)["details"]
-    assert details["quantization_level"] == "Q4_K_M"
-    assert published.gguf != publisher.digest
-
-
 # Proofs.
 
 
@@ -619,7 +609,7 @@ def test_a_staged_model_that_is_gone_or_another_by_now_is_made_again(
     assert publisher.beside() == {"latest", "backup-DATE-1"}
 
 
-@pytest.mark.parametrize("change", ["template", "system", "parameters", "quantize", "weights"])
+@pytest.mark.parametrize("change", ["template", "system", "parameters", "weights"])
 def test_what_is_asked_for_otherwise_by_now_is_made_anew(publisher: Publisher, other_gguf: Path, change: str) -> None:
     publication = publisher.publication("new", must_stop=False)
     journal = Journal(die_after="proven")
@@ -629,7 +619,6 @@ def test_what_is_asked_for_otherwise_by_now_is_made_anew(publisher: Publisher, o
         "template": {"template": TEMPLATE + '{{ "" }}'},
         "system": {"system": "newer", "proofs": publisher.publication("newer").proofs},
         "parameters": {"parameters": {**publication.parameters, "seed": 5}},
-        "quantize": {"quantize": "q4_K_M"},
         "weights": weights(other_gguf),
     }
     changed = replace(publication, **changes[change])

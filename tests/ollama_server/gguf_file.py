@@ -204,8 +204,11 @@ def _string(text: str) -> bytes:
     return struct.pack("<Q", len(encoded)) + encoded
 
 
-def raw_pair(key: str, value: str | bool | int | float) -> bytes:
-    """A key and its value as they stand in a file; ints are uint32, floats float32."""
+def raw_pair(key: str, value: str | bool | int | float | list[str]) -> bytes:
+    """A key and its value as they stand in a file; ints are uint32, floats float32, lists are of texts."""
+    if isinstance(value, list):
+        head = struct.pack("<IIQ", int(GGUFValueType.ARRAY), int(GGUFValueType.STRING), len(value))
+        return _string(key) + head + b"".join(map(_string, value))
     if isinstance(value, str):
         return _string(key) + struct.pack("<I", int(GGUFValueType.STRING)) + _string(value)
     if isinstance(value, bool):

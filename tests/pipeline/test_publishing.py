@@ -138,13 +138,20 @@ def test_what_is_recorded_is_what_is_served(run: Run, client: OllamaClient) -> N
     assert not list(run.folder.glob("*.gguf"))
 
 
-def test_ollama_makes_the_k_quants_that_it_offers(run: Run, client: OllamaClient) -> None:
-    register(run, client, quantize="q4_K_M")
+def test_a_type_that_is_asked_for_is_made_here_and_not_by_ollama(run: Run, client: OllamaClient) -> None:
+    for file_type in ("q4_K_M", "q5_K_M", "f16"):
+        register(run, client, quantize=file_type)
+        assert client.show("zzhua")["details"]["quantization_level"] == file_type.upper()
+        assert run.record["gguf"]["file_type"] == file_type
+        assert client.stored_gguf("zzhua") == run.record["gguf"]["digest"]
+
+
+def test_a_type_that_ollama_was_to_make_by_an_earlier_version_is_made_here(run: Run, client: OllamaClient) -> None:
+    gguf = {**run.record["gguf"], "file_type": "f16", "wanted": "q4_K_M"}
+    run.update(quantize="q4_K_M", gguf=gguf)
+    register(run, client)
     assert client.show("zzhua")["details"]["quantization_level"] == "Q4_K_M"
-    assert run.record["gguf"]["file_type"] == "f16"
-    register(run, client, quantize="q5_K_M")
-    assert client.show("zzhua")["details"]["quantization_level"] == "Q5_K_M"
-    assert run.record["gguf"]["file_type"] == "q5_K_M"
+    assert client.stored_gguf("zzhua") == run.record["gguf"]["digest"]
 
 
 @pytest.mark.parametrize(

@@ -96,8 +96,6 @@ class Summary:
     """The GGUF where it was kept."""
     backup: str | None
     """The tag under which the old model is kept."""
-    quantize: str | None = None
-    """The type that Ollama makes of the GGUF, where it isn't the GGUF's own."""
     changes: Sequence[tuple[str, Any, Any]] = ()
     """(number, before, now) against the previous run."""
 
@@ -251,8 +249,7 @@ def next_steps(summary: Summary) -> str:
     if summary.backup:
         text += "\n" + t("summary.next_rollback", command=command)
     if summary.gguf:
-        flags = f" -q {summary.quantize}" if summary.quantize else ""
-        text += "\n" + t("summary.next_by_hand", name=summary.name, modelfile=summary.modelfile, flags=flags)
+        text += "\n" + t("summary.next_by_hand", name=summary.name, modelfile=summary.modelfile)
     return text
 
 
