@@ -77,6 +77,7 @@ FLAGS = (
     Flag("serving", "temperature", "float", "T", low=0, high=5, nature="serves"),
     Flag("serving", "top_p", "float", "P", low=0, high=1, nature="serves"),
     Flag("serving", "top_k", "int", "K", low=0, high=1 << 20, nature="serves"),
+    Flag("serving", "min_p", "float", "P", low=0, high=1, nature="serves"),
     Flag("serving", "repeat_penalty", "float", "P", low=0, high=10, nature="serves"),
     Flag("serving", "num_ctx", "int", "TOKENS", low=16, high=1 << 24, nature="serves"),
     Flag("serving", "keep_chat_template", nature="serves"),

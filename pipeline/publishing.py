@@ -52,9 +52,24 @@ def _served(serving: Serving) -> dict[str, Any]:
 
 
 def parameters_of(chat_format: ChatFormat, serving: Serving) -> dict[str, Any]:
-    """Ollama's parameters: the end of turn always stops an answer."""
+    """Ollama's parameters, every one that shapes an answer among them; the end of turn always stops it."""
     others = [text for text in serving.parameters.get("stop", ()) if text != chat_format.end_of_turn]
-    return {**serving.parameters, "stop": [chat_format.end_of_turn, *others]}
+    return {**serving.sampled_with, "stop": [chat_format.end_of_turn, *others]}
+
+
+def fitted(serving: Serving, prepared: Prepared, listener: Listener) -> Serving:
+    """The serving with what the base model and the dialogues add to it: a licence, room for the longest of them."""
+    from lora_trainer.models.folder import license_text
+
+    if prepared.base.kind == "folder" and (text := license_text(prepared.base.path)):
+        serving = serving.licensed((text,))
+    tokens, _ = prepared.train_rows.most_tokens()
+    roomy = serving.with_room(tokens)
+    if roomy is not serving:
+        listener(Note("note.num_ctx", {"tokens": tokens, "num_ctx": roomy.parameters["num_ctx"]}))
+    if (penalty := roomy.sampled_with["repeat_penalty"]) > 1.0:
+        listener(Note("note.repeat_penalty", {"value": penalty}))
+    return roomy
 
 
 def export(job: Job, _: Prepared | None, run: Run, listener: Listener, __: Stop) -> dict[str, Any]:

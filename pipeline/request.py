@@ -103,6 +103,7 @@ class Request:
     temperature: float | None = None
     top_p: float | None = None
     top_k: int | None = None
+    min_p: float | None = None
     repeat_penalty: float | None = None
     num_ctx: int | None = None
     keep_chat_template: bool = False

@@ -11,8 +11,18 @@ from typing import Any
 from pipeline.request import Request
 
 DEFAULT_QUANTIZE = "q8_0"
-SAMPLING = ("temperature", "top_p", "top_k", "repeat_penalty", "num_ctx")
+SAMPLING = ("temperature", "top_p", "top_k", "min_p", "repeat_penalty", "num_ctx")
 """Ollama's parameters that have a flag of their own."""
+SAMPLING_DEFAULTS: Mapping[str, Any] = {
+    "temperature": 0.7, "top_p": 0.9, "top_k": 40, "min_p": 0.0, "repeat_penalty": 1.0,
+}  # fmt: skip
+"""Written at every publish where nobody says otherwise, so that a model answers alike on every Ollama: their own
+defaults differ. A penalty on repetition above 1 punishes the manner that was taught (docs/ollama.md has the numbers).
+"""
+USUAL_CONTEXT = 4096
+"""Tokens that Ollama keeps of a conversation where a model doesn't say (envconfig's OLLAMA_CONTEXT_LENGTH)."""
+ANSWER_ROOM = 512
+"""Tokens that an answer to the longest prompt is to have room for."""
 _FLOATS = {
     "temperature",
     "top_p",
@@ -63,6 +73,33 @@ class Serving:
         if request.keep_chat_template or request.no_keep_chat_template:
             changes["keep_chat_template"] = given["keep_chat_template"] = request.keep_chat_template
         return replace(self, **changes, sources={**self.sources, **dict.fromkeys(given, "flag")})
+
+    @property
+    def sampled_with(self) -> dict[str, Any]:
+        """All parameters: the kept ones, and the defaults of the others."""
+        return {**SAMPLING_DEFAULTS, **self.parameters}
+
+    def on(self, shown: Mapping[str, Any]) -> Serving:
+        """The same over the sampling parameters and licence of its base model, as `/api/show` tells them."""
+        base, _ = serving_in_ollama(shown)
+        sampled = {name: value for name, value in base.parameters.items() if name in SAMPLING_DEFAULTS}
+        taken = [name for name in sampled if name not in self.parameters]
+        sources = {**dict.fromkeys(taken, "base"), **self.sources}
+        return replace(self, parameters={**sampled, **self.parameters}, sources=sources).licensed(base.license)
+
+    def licensed(self, texts: tuple[str, ...]) -> Serving:
+        """The same with the licence of its base model, where it has none of its own."""
+        if self.license or not texts:
+            return self
+        return replace(self, license=texts, sources={**self.sources, "license": "base"})
+
+    def with_room(self, tokens: int) -> Serving:
+        """The same with a context that holds a conversation of so many tokens and its answer."""
+        needed = tokens + ANSWER_ROOM
+        if "num_ctx" in self.parameters or needed <= USUAL_CONTEXT:
+            return self
+        parameters = {**self.parameters, "num_ctx": -(-needed // 1024) * 1024}
+        return replace(self, parameters=parameters, sources={**self.sources, "num_ctx": "data"})
 
     def is_served_like(self, other: Serving) -> bool:
         """Whether both make the same model of the same training, wherever their values came from."""

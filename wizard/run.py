@@ -12,7 +12,7 @@ from lora_trainer.events import StageStarted
 from pipeline.job import Dataset, Job, check_name, going_on, library_versions, read_data
 from pipeline.request import Request
 from pipeline.run import processes
-from pipeline.run.base_model import look_for, recorded_base, why_not_there
+from pipeline.run.base_model import look_for, recorded_base, shown_by_ollama, why_not_there
 from pipeline.run.beginnings import first_adapter, updated_libraries
 from pipeline.run.history import History, Run
 from pipeline.run.kept import TakenOver, take_over
@@ -95,6 +95,8 @@ def _train(request: Request, name: str, history: History, screen: Screen, stop: 
     gone = why_not_there(recorded, client, screen.listen) if recorded and choice == "continue" else None
     if gone is not None and stands.in_ollama:
         base, recorded = flow.decide_new_base(request, screen, name, gone), None
+    if record is None and shown is None and (of_base := shown_by_ollama(base, client)):
+        taken = replace(taken, serving=taken.serving.on(of_base))
     new_base = gone is not None and recorded is None
     on_itself = new_base and base == f"ollama:{name}"
     if taken.lost:
@@ -152,12 +154,14 @@ def _train(request: Request, name: str, history: History, screen: Screen, stop: 
 
 def _work(job: Job, screen: Screen, stop: Stop) -> dict[str, Any]:
     from pipeline.checks.preflight import check
-    from pipeline.publishing import gguf_path
+    from pipeline.publishing import fitted, gguf_path
     from pipeline.run.ladder import best_rung, climb, settle
     from pipeline.stages import run_stages
 
     screen.listen(StageStarted("preflight"))
     prepared = check(job, screen.listen)
+    if prepared is not None:
+        job = replace(job, serving=fitted(job.serving, prepared, screen.listen))
     if job.request.ladder and prepared is not None:
         runs = climb(job, job.request.rungs, prepared, screen.listen, stop)
         best = best_rung(runs)

@@ -65,6 +65,17 @@ def configuration_files(folder: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(found)}
 
 
+def license_text(folder: Path) -> str | None:
+    """The licence that lies in a model's folder; None where there is none, or none that is text."""
+    for pattern in ("LICENSE*", "LICENCE*", "COPYING*"):
+        for path in sorted(folder.glob(pattern)):
+            try:
+                return path.read_text(encoding="utf-8").strip() or None
+            except UnicodeDecodeError:
+                continue
+    return None
+
+
 def check_config(folder: Path) -> str:
     """The architecture that config.json names; raises BaseModelError where it's nothing that we can train."""
     config_file = folder / "config.json"

@@ -52,6 +52,18 @@ def why_not_there(record: Mapping[str, Any], client: OllamaClient | None, listen
     return None
 
 
+def shown_by_ollama(source: str, client: OllamaClient | None) -> Mapping[str, Any] | None:
+    """What Ollama tells of the base model `ollama:NAME`; None of others, and where it isn't there or doesn't answer."""
+    if not source.startswith("ollama:"):
+        return None
+    try:
+        return _ollama(client).show(source.removeprefix("ollama:"))
+    except OllamaError as error:
+        if error.key not in ("error.ollama.unreachable", "error.ollama.model_missing"):
+            raise
+        return None
+
+
 def chat_format_in(job: Job, base: BaseModel, tokenizer: Any) -> ChatFormat:
     """The chat format of the job's base model; raises BaseModelError, which tells a model that chats by other means."""
     from lora_trainer.models.load import chat_format_of

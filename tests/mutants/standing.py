@@ -19,7 +19,7 @@ OLD = "tests/pipeline/run/test_history.py::"
 BITS = "tests/ollama_export/gguf/test_k_quants.py::test_each_matrix_has_the_bits_that_llama_quantize_gives_it"
 CHANGES = JOBS + "test_every_flag_says_what_it_changes"
 KEEPS = JOBS + "test_registering_again_with_other_serving_keeps_what_is_not_spoken_of"
-SAMPLING = '("temperature", "top_p", "top_k", "repeat_penalty", "num_ctx")'
+SAMPLING = '("temperature", "top_p", "top_k", "min_p", "repeat_penalty", "num_ctx")'
 
 REQUESTS = (
     *(
@@ -315,7 +315,7 @@ SERVES = (
             f"SAMPLING = {SAMPLING}".replace(f'"{name}"', '"temperature"' if name != "temperature" else '"top_p"'),
             (KEEPS,),
         )
-        for name in ("temperature", "top_p", "top_k", "repeat_penalty", "num_ctx")
+        for name in ("temperature", "top_p", "top_k", "min_p", "repeat_penalty", "num_ctx")
     ),
     Mutant(
         "a temperature makes a model forget its other parameters",
@@ -400,7 +400,7 @@ GOES_OUT = (
     Mutant(
         "the registered model has none of the sampling parameters",
         PUBLISHING,
-        "return {**serving.parameters, ",
+        "return {**serving.sampled_with, ",
         "return {",
         (REGISTERED + "test_what_is_recorded_is_what_is_served",),
     ),

@@ -262,7 +262,7 @@ def test_a_registration_that_fails_has_forgotten_nothing(program, ollama):
     assert bare(program, name, "--verify")["run"] == 1
     went_on = bare(program, name, "--continue_train", "--add_epochs", "0.5", "--yes")
     assert went_on["plan"]["epochs"] == 1.5 and went_on["base_model"] == str(program.base)
-    assert parameters(client, name).get("temperature") is None
+    assert parameters(client, name)["temperature"] == "0.7"
 
 
 def test_what_only_serves_is_applied_to_what_is_trained(tmp_path: Path, ollama_server: OllamaServer) -> None:

@@ -98,3 +98,22 @@ def test_turns_that_no_conversation_can_follow_are_named_as_lost(roles: list[str
 def test_a_model_with_an_adapter_of_its_own_is_told() -> None:
     _, lost = serving_in_ollama({"modelfile": "# x\nFROM /m/blobs/sha256-1\nADAPTER /m/blobs/sha256-2\n"})
     assert lost == ["ADAPTER"]
+
+
+def test_what_nobody_speaks_of_is_ours_and_comes_behind_base_record_and_flag() -> None:
+    defaults = {"temperature": 0.7, "top_p": 0.9, "top_k": 40, "min_p": 0.0, "repeat_penalty": 1.0}
+    assert Serving().sampled_with == defaults
+    shown = {"parameters": 'temperature 0.2\ntop_k 11\nnum_ctx 9000\nstop "x"', "license": "Base."}
+    flagged = Serving(parameters={"top_p": 0.5}, sources={"top_p": "flag"}).on(shown)
+    assert flagged.sampled_with == {**defaults, "temperature": 0.2, "top_k": 11, "top_p": 0.5}
+    assert flagged.sources == {"temperature": "base", "top_k": "base", "top_p": "flag", "license": "base"}
+    assert flagged.license == ("Base.",)
+    kept = serving_of(RECORD, source="record").on(shown)
+    assert (kept.sampled_with["temperature"], kept.license) == (0.6, ("Free.",))
+
+
+@pytest.mark.parametrize(("tokens", "context"), [(3584, None), (3585, 5120), (8000, 9216)])
+def test_the_context_has_room_for_the_longest_dialogue_and_an_answer(tokens: int, context: int | None) -> None:
+    assert Serving().with_room(tokens).parameters.get("num_ctx") == context
+    said = Serving(parameters={"num_ctx": 2048})
+    assert said.with_room(tokens) is said

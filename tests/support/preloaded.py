@@ -1,51 +1,99 @@
 """The real program, started many times, its libraries loaded once: `python -m tests.support.preloaded`.
 
-For each line on stdin, a JSON list of the command line's words, the file for the output and a watcher, the process
-forks: the child is the program from there on, and may be killed like any other. When it has ended, and what it started
-too, its exit code (negative: the signal) goes out on stdout. Its GGUFs are made by way of preloaded_export.py.
+For each line on stdin, a JSON object (the command line's words, files for stdout and stderr, a watcher, and where they
+are others than this process's, environment and folder), the process forks: the child is the program from there on, and
+may be killed like any other. When it has ended, and what it started too, its exit code (negative: the signal) goes out
+on stdout. Its GGUFs are made by way of preloaded_export.py.
 """
 
 from __future__ import annotations
 
+import atexit
 import gc
 import json
 import os
+import select
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+import threading
+from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
 from tests.support.preloaded_export import through
-from tests.support.program import ROOT, Program
+from tests.support.project import ROOT
 from tests.support.watchers import watched
+
+if TYPE_CHECKING:
+    from tests.support.program import Program
+
+SECONDS = 600
+"""No run of a test takes longer."""
+
+
+class Programs:
+    """Starts runs of the program, one at a time."""
+
+    def __init__(self, environment: Mapping[str, str], folder: Path | None = None) -> None:
+        self.environment = {**environment, "PYTHONPATH": str(ROOT)}
+        self._lock = threading.Lock()
+        self._server = subprocess.Popen(
+            [sys.executable, "-m", "tests.support.preloaded"],
+            env=self.environment,
+            cwd=folder or ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def close(self) -> None:
+        """End the process that waits for orders."""
+        assert self._server.stdin
+        self._server.stdin.close()
+        self._server.wait()
+
+    def run(self, words: Sequence[str], *, stdout: Path, stderr: Path, watcher: str = "", **more: Any) -> int:
+        """The exit code of a run whose output is added to two files; `more` are its environment and its folder (cwd).
+
+        Raises subprocess.TimeoutExpired.
+        """
+        order = {"words": list(words), "stdout": str(stdout), "stderr": str(stderr), "watcher": watcher, **more}
+        assert self._server.stdin and self._server.stdout
+        with self._lock:
+            self._server.stdin.write(json.dumps(order) + "\n")
+            self._server.stdin.flush()
+            if not select.select([self._server.stdout], [], [], SECONDS)[0]:
+                self._server.kill()
+                raise subprocess.TimeoutExpired(list(words), SECONDS)
+            return int(self._server.stdout.readline())
+
+
+@cache
+def programs() -> Programs:
+    """Those of this test process, from their first use to its end."""
+    made = Programs({**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONUTF8": "1", "OMP_NUM_THREADS": "1"})
+    atexit.register(made.close)
+    return made
 
 
 class Preloaded:
-    """Starts a Program's runs, one at a time; a context manager."""
+    """Starts a Program's runs by a process of its own; a context manager."""
 
     def __init__(self, program: Program) -> None:
         self.program = program
 
     def __enter__(self) -> Preloaded:
-        self._server = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.preloaded"],
-            env={**self.program.environment, "PYTHONPATH": str(ROOT)},
-            cwd=self.program.folder,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        self._programs = Programs(self.program.environment, self.program.folder)
         return self
 
     def __exit__(self, *_: object) -> None:
-        assert self._server.stdin
-        self._server.stdin.close()
-        self._server.wait()
+        self._programs.close()
 
     def run(self, watcher: str, *flags: str) -> int:
         """The exit code of a watched run whose output goes where Program.start puts it."""
@@ -55,10 +103,7 @@ class Preloaded:
         """As `run`, with the whole command line."""
         output = self.program.folder / "output.txt"
         output.write_text("", encoding="utf-8")
-        assert self._server.stdin and self._server.stdout
-        self._server.stdin.write(json.dumps([list(words), str(output), watcher]) + "\n")
-        self._server.stdin.flush()
-        return int(self._server.stdout.readline())
+        return self._programs.run(words, stdout=output, stderr=output, watcher=watcher)
 
 
 def _serve() -> None:
@@ -87,13 +132,17 @@ def _serve() -> None:
     gc.freeze()
     subprocess.Popen = through(address)  # type: ignore[misc]
     for line in iter(sys.stdin.readline, ""):
-        words, output, watcher = json.loads(line)
+        order = json.loads(line)
         child = os.fork()
         if child == 0:
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-            for number in (1, 2):
-                os.dup2(os.open(Path(output), os.O_WRONLY | os.O_APPEND), number)
-            code = watched(watcher, words)
+            for number, name in ((1, "stdout"), (2, "stderr")):
+                os.dup2(os.open(Path(order[name]), os.O_WRONLY | os.O_APPEND), number)
+            if "environment" in order:
+                os.environ.clear()
+                os.environ.update(order["environment"])
+            os.chdir(order.get("cwd", "."))
+            code = watched(order["watcher"], order["words"])
             sys.stdout.flush()
             sys.stderr.flush()
             # tidying up all that is loaded would take longer than many a run

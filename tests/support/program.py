@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.run.history import History, Run
+from tests.support.preloaded import SECONDS, programs
 from tests.support.project import ROOT
 from tests.support.tiny import make_speaker
 
 # Nobody listens on the discard port.
 NO_OLLAMA = "127.0.0.1:9"
+READ_LATE = {"TRAIN_TO_OLLAMA_HOME", "TRAIN_TO_OLLAMA_LANG", "OLLAMA_HOST", "TEST_OLLAMA_HOST", "PYTEST_CURRENT_TEST"}
+"""Variables of the environment that are looked at when they are needed."""
 
 
 class Program:
@@ -96,15 +99,7 @@ class Program:
         `launcher` are the words that start Python on several processes.
         """
         command = self.command(*flags, "--json")
-        done = subprocess.run(
-            [*launcher, *command[1:]] if launcher else command,
-            env=self.environment,
-            cwd=self.folder,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            timeout=600,
-        )
+        done = self._ended([*launcher, *command[1:]] if launcher else command, self.environment)
         assert done.returncode == expect, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
         lines = done.stdout.splitlines()
         assert len(lines) == 1, done.stdout
@@ -112,17 +107,33 @@ class Program:
 
     def run_bare(self, *flags: str, expect: int = 0, environment: Mapping[str, str] | None = None) -> dict[str, Any]:
         """As `run`, with no flags but these: no base model, no data."""
-        done = subprocess.run(
-            [sys.executable, str(ROOT / "train_to_ollama.py"), *flags, "--json"],
-            env={**self.environment, **(environment or {})},
+        command = [sys.executable, str(ROOT / "train_to_ollama.py"), *flags, "--json"]
+        done = self._ended(command, {**self.environment, **(environment or {})})
+        assert done.returncode == expect, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return {**json.loads(done.stdout), "shown": done.stderr}
+
+    def _ended(self, command: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+        """What a command without a terminal has come to."""
+        program = [sys.executable, str(ROOT / "train_to_ollama.py")]
+        if command[:2] == program and "--llama_cpp" not in command and is_usual(environment):
+            said = [self.folder / name for name in ("stdout.txt", "stderr.txt")]
+            for path in said:
+                path.write_text("", encoding="utf-8")
+            whole = {"environment": environment, "cwd": str(self.folder)}
+            code = programs().run(command[2:], stdout=said[0], stderr=said[1], **whole)
+            texts = [path.read_text(encoding="utf-8") for path in said]
+            for path in said:
+                path.unlink()
+            return subprocess.CompletedProcess(command, code, *texts)
+        return subprocess.run(
+            command,
+            env=environment,
             cwd=self.folder,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             encoding="utf-8",
-            timeout=600,
+            timeout=SECONDS,
         )
-        assert done.returncode == expect, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
-        return {**json.loads(done.stdout), "shown": done.stderr}
 
     def output(self) -> str:
         """What the run begun last has written so far."""
@@ -132,6 +143,18 @@ class Program:
     def newest(self) -> Run | None:
         """The run begun last, as its record has it now."""
         return self.history.newest("zzhua")
+
+
+def is_usual(environment: Mapping[str, str]) -> bool:
+    """Whether a run in this environment may be one of those whose libraries are loaded already.
+
+    Some read a variable when they are loaded, so no other may be different.
+    """
+    if sys.platform == "win32":
+        return False
+    there = programs().environment
+    differ = {name for name in {*there, *environment} if there.get(name) != environment.get(name)}
+    return differ <= READ_LATE
 
 
 def wait_for(condition: Callable[[], object], process: subprocess.Popen[str], seconds: float = 300) -> None:

@@ -41,6 +41,8 @@ class ServingLike(Protocol):
     @property
     def parameters(self) -> Mapping[str, Any]: ...
     @property
+    def sampled_with(self) -> Mapping[str, Any]: ...
+    @property
     def keep_chat_template(self) -> bool: ...
     @property
     def license(self) -> Sequence[str]: ...
@@ -185,6 +187,9 @@ def served_rows(serving: ServingLike, system: str | None, sources: Mapping[str, 
         ("review.system", _shortened(system) if system else t("word.none"), system_source),
         ("review.quantize", serving.quantize, told.get("quantize", "default")),
     ]
+    usual = [f"{name} {value:g}" for name, value in serving.sampled_with.items() if name not in serving.parameters]
+    if usual:
+        rows.append(("review.parameter", ", ".join(usual), "default"))
     for name, value in serving.parameters.items():
         shown = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
         rows.append(("review.parameter", f"{name} {shown}", told.get(name, "record")))
