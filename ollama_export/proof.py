@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -32,6 +33,10 @@ class Finding:
     key: str
     values: dict[str, Any]
     fatal: bool = True
+
+
+ENDLESS = ("error.proof.endless", "error.proof.repeats")
+"""Findings of an answer that did not end by itself: the same, whichever way a server has to say it."""
 
 
 class ProofFailed(ConversionError):
@@ -79,8 +84,12 @@ def examine(
         rendered = client.rendered(name, proof.messages) if renders else None
         renders = rendered is not None
         if rendered is not None and rendered != proof.prompt:
-            findings.append(Finding("error.proof.rendered", _difference(number, proof.prompt, rendered), strict))
-        tokens = _prompt_tokens(client, name, proof) if proof.tokens is not None else None
+            difference = _difference(number, proof.prompt, rendered)
+            if renderer := _renderer(client, name):
+                findings.append(Finding("error.proof.renderer", {**difference, "renderer": renderer}, strict))
+            else:
+                findings.append(Finding("error.proof.rendered", difference, strict))
+        tokens = _prompt_tokens(client, name, proof, rendered) if proof.tokens is not None else None
         if tokens is None and proof.tokens is not None:
             findings.append(Finding("note.proof.no_count", {"number": number}, fatal=False))
         elif tokens != proof.tokens:
@@ -91,8 +100,9 @@ def examine(
             findings.append(Finding("note.publish.no_render", {"version": client.version()}, fatal=False))
         answer = client.chat(name, proofs[0].messages, num_predict=answer_tokens, temperature=0, seed=1)
         if not answer.stopped:
-            values = {"tokens": answer.tokens, "text": answer.text[:80]}
-            findings.append(Finding("error.proof.endless", values, must_stop))
+            key = "error.proof.repeats" if answer.repeats else "error.proof.endless"
+            values = {} if answer.repeats else {"tokens": answer.tokens or answer_tokens, "text": answer.text[:80]}
+            findings.append(Finding(key, values, must_stop))
         elif not answer.text.strip():
             findings.append(Finding("error.proof.silent", {}, must_stop))
         report("prove", len(proofs), len(proofs))
@@ -100,17 +110,23 @@ def examine(
     return findings
 
 
-def _prompt_tokens(client: OllamaClient, name: str, proof: Proof) -> int | None:
-    """How many tokens Ollama makes of a conversation; None where it doesn't say.
+def _prompt_tokens(client: OllamaClient, name: str, proof: Proof, rendered: str | None) -> int | None:
+    """How many tokens Ollama makes of a conversation, which it has `rendered`; None where it doesn't say.
 
     An answer whose bytes are no text is broken off, and told without counts: another one may do.
     """
     ways: list[dict[str, Any]] = [{"temperature": 0}, *({"temperature": 1.0, "seed": seed} for seed in (1, 2, 3))]
     for options in ways:
         tokens = client.chat(name, proof.messages, num_predict=1, **options).prompt_tokens
-        if tokens:
+        if tokens is not None:
             return tokens
-    return None
+    return None if rendered is None else client.generate(name, rendered, raw=True, num_predict=1).prompt_tokens
+
+
+def _renderer(client: OllamaClient, name: str) -> str:
+    """The renderer that Ollama has for this family of models, which goes before every TEMPLATE; empty without one."""
+    found = re.search(r"^RENDERER (.+)$", str(client.show(name).get("modelfile", "")), re.MULTILINE)
+    return found[1].strip().strip('"') if found else ""
 
 
 def verify(

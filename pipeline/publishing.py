@@ -10,6 +10,7 @@ from lora_trainer.chat_format import ChatFormat
 from lora_trainer.errors import ConversionError
 from lora_trainer.events import Listener, Note, Progress
 from ollama_export.modelfile import modelfile
+from ollama_export.proof import ENDLESS
 from ollama_export.publish import Publication, Published, publish
 from ollama_export.template import gguf_chat_template, ollama_template
 from pipeline.checks.checklist import Prepared
@@ -51,27 +52,6 @@ def _served(serving: Serving) -> dict[str, Any]:
     return {name: value for name, value in serving.to_record().items() if name != "serving_sources"}
 
 
-def parameters_of(chat_format: ChatFormat, serving: Serving) -> dict[str, Any]:
-    """Ollama's parameters, every one that shapes an answer among them; the end of turn always stops it."""
-    others = [text for text in serving.parameters.get("stop", ()) if text != chat_format.end_of_turn]
-    return {**serving.sampled_with, "stop": [chat_format.end_of_turn, *others]}
-
-
-def fitted(serving: Serving, prepared: Prepared, listener: Listener) -> Serving:
-    """The serving with what the base model and the dialogues add to it: a licence, room for the longest of them."""
-    from lora_trainer.models.folder import license_text
-
-    if prepared.base.kind == "folder" and (text := license_text(prepared.base.path)):
-        serving = serving.licensed((text,))
-    tokens, _ = prepared.train_rows.most_tokens()
-    roomy = serving.with_room(tokens)
-    if roomy is not serving:
-        listener(Note("note.num_ctx", {"tokens": tokens, "num_ctx": roomy.parameters["num_ctx"]}))
-    if (penalty := roomy.sampled_with["repeat_penalty"]) > 1.0:
-        listener(Note("note.repeat_penalty", {"value": penalty}))
-    return roomy
-
-
 def export(job: Job, _: Prepared | None, run: Run, listener: Listener, __: Stop) -> dict[str, Any]:
     """Write the GGUF and the Modelfile beside it."""
     from ollama_export.gguf.export import export_gguf
@@ -105,7 +85,7 @@ def write_modelfile(run: Run, chat_format: ChatFormat, serving: Serving, listene
         gguf_path(run).name,
         template=ollama_template(chat_format),
         system=run.record["system"],
-        parameters=parameters_of(chat_format, serving),
+        parameters=serving.all_parameters(chat_format.end_of_turn),
         license=serving.license,
         messages=serving.messages,
     )
@@ -145,7 +125,7 @@ def publish_run(job: Job, _: Prepared | None, run: Run, listener: Listener, __: 
         digest=record["gguf"]["digest"],
         template=ollama_template(chat_format),
         system=record["system"],
-        parameters=parameters_of(chat_format, serving),
+        parameters=serving.all_parameters(chat_format.end_of_turn),
         license=serving.license,
         messages=serving.messages,
         proofs=proofs_of(run, serving.messages),
@@ -179,7 +159,7 @@ def publish_run(job: Job, _: Prepared | None, run: Run, listener: Listener, __: 
 
 def _published_facts(job: Job, run: Run, published: Published) -> dict[str, Any]:
     assert job.client is not None
-    stops = all(finding.key != "error.proof.endless" for finding in published.findings)
+    stops = all(finding.key not in ENDLESS for finding in published.findings)
     ollama = {"digest": published.digest, "gguf": published.gguf, "backup": published.backup, "stops": stops}
     ollama |= {"host": job.client.host, "version": job.client.version()}
     entry = {**ollama, "finished": now(), "order": job.history.next_order(job.name)}

@@ -6,9 +6,13 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from lora_trainer.events import Listener, Note
 from pipeline.request import Request
+
+if TYPE_CHECKING:
+    from lora_trainer.models.source import BaseModel
 
 DEFAULT_QUANTIZE = "q8_0"
 SAMPLING = ("temperature", "top_p", "top_k", "min_p", "repeat_penalty", "num_ctx")
@@ -74,6 +78,11 @@ class Serving:
             changes["keep_chat_template"] = given["keep_chat_template"] = request.keep_chat_template
         return replace(self, **changes, sources={**self.sources, **dict.fromkeys(given, "flag")})
 
+    def all_parameters(self, end_of_turn: str) -> dict[str, Any]:
+        """What is written into the model: every parameter that shapes an answer; the end of turn always stops it."""
+        others = [text for text in self.parameters.get("stop", ()) if text != end_of_turn]
+        return {**self.sampled_with, "stop": [end_of_turn, *others]}
+
     @property
     def sampled_with(self) -> dict[str, Any]:
         """All parameters: the kept ones, and the defaults of the others."""
@@ -104,6 +113,20 @@ class Serving:
     def is_served_like(self, other: Serving) -> bool:
         """Whether both make the same model of the same training, wherever their values came from."""
         return replace(self, sources={}) == replace(other, sources={})
+
+
+def fitted(serving: Serving, base: BaseModel, tokens: int, listener: Listener) -> Serving:
+    """The serving with what base model and dialogues add to it: a licence, room for the longest of so many `tokens`."""
+    from lora_trainer.models.folder import license_text
+
+    if base.kind == "folder" and (text := license_text(base.path)):
+        serving = serving.licensed((text,))
+    roomy = serving.with_room(tokens)
+    if roomy is not serving:
+        listener(Note("note.num_ctx", {"tokens": tokens, "num_ctx": roomy.parameters["num_ctx"]}))
+    if (penalty := roomy.sampled_with["repeat_penalty"]) > 1.0:
+        listener(Note("note.repeat_penalty", {"value": penalty}))
+    return roomy
 
 
 def serving_of(record: Mapping[str, Any], source: str | None = None) -> Serving:

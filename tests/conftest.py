@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.ollama_server.releases import OLDEST
 from tests.ollama_server.server import OllamaServer
 from tests.ollama_server.tiny_gguf import make_tiny_gguf
 from tests.support.ollama_fixture import TestOllama, running_ollama
@@ -23,6 +25,24 @@ def ollama() -> Iterator[TestOllama]:
 def ollama_server(tmp_path: Path) -> Iterator[OllamaServer]:
     """Always the stand-in, with its faults and its store at hand: for what can't be done to a real one."""
     with OllamaServer(tmp_path / "ollama-models") as server:
+        yield server
+
+
+RELEASES = os.environ.get("TEST_OLLAMA_RELEASES", "0.33,0.34").split(",")
+"""Whose rules the stand-in keeps in the tests of publishing; TEST_OLLAMA_RELEASES=0.33,0.34,0.40 for all three."""
+
+
+@pytest.fixture(params=["real"] if os.environ.get("TEST_OLLAMA_HOST") else RELEASES)
+def either_ollama(request: pytest.FixtureRequest) -> Iterator[TestOllama]:
+    """As `ollama`, the stand-in once by the rules of each line of releases."""
+    with running_ollama(OLDEST.name if request.param == "real" else request.param) as found:
+        yield found
+
+
+@pytest.fixture(params=RELEASES)
+def each_ollama(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OllamaServer]:
+    """As `ollama_server`, once by the rules of each line of releases."""
+    with OllamaServer(tmp_path / "ollama-models", release=request.param) as server:
         yield server
 
 

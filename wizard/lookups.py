@@ -62,9 +62,10 @@ def verify(name: str, history: History, screen: Screen, _: Request) -> dict[str,
     """Prove the model in Ollama against its run record again."""
     from pipeline.run import published
 
-    run = published.verify_published(history, name, screen.listen)
-    screen.note("note.verified", name=name, number=run.number, count=len(run.record["proofs"]))
-    return {**outcome(run), "verified": True}
+    run, stops = published.verify_published(history, name, screen.listen)
+    key = "note.verified" if stops else "note.verified.endless"
+    screen.note(key, name=name, number=run.number, count=len(run.record["proofs"]))
+    return {**outcome(run), "verified": True, "stops": stops}
 
 
 BY_FLAG: dict[str, Callable[[str, History, Screen, Request], dict[str, Any] | None]] = {

@@ -154,14 +154,14 @@ def _train(request: Request, name: str, history: History, screen: Screen, stop: 
 
 def _work(job: Job, screen: Screen, stop: Stop) -> dict[str, Any]:
     from pipeline.checks.preflight import check
-    from pipeline.publishing import fitted, gguf_path
+    from pipeline.publishing import gguf_path
     from pipeline.run.ladder import best_rung, climb, settle
     from pipeline.stages import run_stages
 
     screen.listen(StageStarted("preflight"))
     prepared = check(job, screen.listen)
     if prepared is not None:
-        job = replace(job, serving=fitted(job.serving, prepared, screen.listen))
+        job = replace(job, serving=prepared.serving)
     if job.request.ladder and prepared is not None:
         runs = climb(job, job.request.rungs, prepared, screen.listen, stop)
         best = best_rung(runs)

@@ -16,14 +16,24 @@ from ollama_export.server.transport import CONNECT_SECONDS, PATIENT, Refused, Tr
 Messages = Sequence[Mapping[str, str]]
 
 
+_COUNTS = ("prompt_eval_count", "eval_count")
+_REPEATS = "token repeat limit reached"
+"""Ollama since 0.34.1; before, such an answer just ended."""
+_NO_TEXT = "does not match the expected"
+"""llama.cpp's server, of bytes that are no UTF-8."""
+
+
 @dataclass(frozen=True)
 class Answer:
-    """What a model said; `stopped` by itself rather than by a limit; counts in tokens, the prompt's with BOS."""
+    """What a model said; counts in tokens, the prompt's with BOS, None where the server didn't tell."""
 
     text: str
     stopped: bool
-    prompt_tokens: int
-    tokens: int
+    """By itself, rather than by a limit or because the server broke it off."""
+    prompt_tokens: int | None
+    tokens: int | None
+    repeats: bool = False
+    """It was broken off since it only repeated itself."""
 
 
 class OllamaClient:
@@ -214,13 +224,19 @@ class OllamaClient:
         Raises Refused where the model is missing or can't be loaded, ResourceError where it takes more memory than the
         server has; so do `generate` and `rendered`.
         """
-        reply = self._chat(name, messages, options)
+        try:
+            reply = self._chat(name, messages, options)
+        except Refused as refused:
+            return _broken_off(refused)
         return _answer(reply, str((reply.get("message") or {}).get("content", "")))
 
     def generate(self, name: str, prompt: str, *, raw: bool = False, **options: Any) -> Answer:
         """The continuation of a prompt; `raw` takes it as it is, without template and system prompt."""
         body = {"model": name, "prompt": prompt, "raw": raw, "stream": False, "options": options}
-        reply = self._http.json("POST", "/api/generate", body, timeout=PATIENT)
+        try:
+            reply = self._http.json("POST", "/api/generate", body, timeout=PATIENT)
+        except Refused as refused:
+            return _broken_off(refused)
         return _answer(reply, str(reply.get("response", "")))
 
     def rendered(self, name: str, messages: Messages) -> str | None:
@@ -270,7 +286,17 @@ def _lacks_layer(refused: Refused) -> bool:
 
 def _answer(reply: Mapping[str, Any], text: str) -> Answer:
     stopped = bool(reply.get("done")) and reply.get("done_reason", "stop") == "stop"
-    return Answer(text, stopped, int(reply.get("prompt_eval_count") or 0), int(reply.get("eval_count") or 0))
+    prompt_tokens, tokens = (int(reply[name]) or None if name in reply else None for name in _COUNTS)
+    return Answer(text, stopped, prompt_tokens, tokens)
+
+
+def _broken_off(refused: Refused) -> Answer:
+    """The answer that an error means: the model was at work, and what it said was no answer. Raises all others."""
+    message = refused.values["message"].lower()
+    repeats = _REPEATS in message
+    if not repeats and _NO_TEXT not in message:
+        raise refused
+    return Answer("", False, None, None, repeats=repeats)
 
 
 def _nothing(*_: Any) -> None:

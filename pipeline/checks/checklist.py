@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from lora_trainer.data.dataset import Dataset
     from lora_trainer.data.encode import EncodedDialogues
     from lora_trainer.models.source import BaseModel
+    from pipeline.serving import Serving
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class Prepared:
     train_rows: EncodedDialogues
     val_rows: EncodedDialogues
     proofs: tuple[Proof, ...]
+    serving: Serving
+    """The job's, with what base model and dialogues add to it."""
 
 
 class Skip(Exception):

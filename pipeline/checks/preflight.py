@@ -15,6 +15,7 @@ from pipeline.checks.resources import check_disk, check_four_bits, check_memory,
 from pipeline.job import Dataset, Job, library_versions
 from pipeline.run.base_model import base_model_of, chat_format_in
 from pipeline.run.published import tell_start
+from pipeline.serving import fitted
 
 if TYPE_CHECKING:
     from lora_trainer.data.encode import EncodedDialogues
@@ -76,7 +77,8 @@ def check(job: Job, listener: Listener) -> Prepared | None:
         train_rows, val_rows = _encoded(job, data, chat_format, tokenizer, listener)
         facts["sequences"], facts["supervised"] = train_rows.counts()
     proofs = choose_proofs(data.train, data.system, chat_format, tokenizer)
-    prepared = Prepared(data, base, tokenizer, chat_format, train_rows, val_rows, proofs)
+    serving = fitted(job.serving, base, train_rows.most_tokens()[0], listener)
+    prepared = Prepared(data, base, tokenizer, chat_format, train_rows, val_rows, proofs, serving)
     if job.run is not None and job.run.record["versions"] == library_versions():
         listener(Check("rehearsal_export", "skipped", "check.rehearsed"))
     else:

@@ -67,11 +67,14 @@ def _ids(text: str, chat_format: ChatFormat, tokenizer: Any) -> list[int]:
 def proofs_of(run: Run, before: Sequence[Mapping[str, str]] = ()) -> tuple[Proof, ...]:
     """The proofs in a run's record, each conversation behind the turns that stand before every one (MESSAGE)."""
     proofs = tuple(Proof(tuple(p["messages"]), p["prompt"], p["tokens"]) for p in run.record["proofs"])
-    if not before:
-        return proofs
-    chat_format = ChatFormat.from_json(run.record["chat_format"])
-    system = run.record["system"]
-    return tuple(_behind(proof, before, chat_format, system) for proof in proofs)
+    return behind(before, proofs, ChatFormat.from_json(run.record["chat_format"]), run.record["system"])
+
+
+def behind(
+    before: Sequence[Mapping[str, str]], proofs: tuple[Proof, ...], chat_format: ChatFormat, system: str | None
+) -> tuple[Proof, ...]:
+    """The proofs as they are asked of a model with turns that stand before every conversation (MESSAGE)."""
+    return tuple(_behind(proof, before, chat_format, system) for proof in proofs) if before else proofs
 
 
 def _behind(proof: Proof, before: Sequence[Mapping[str, str]], chat_format: ChatFormat, system: str | None) -> Proof:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from lora_trainer.events import Listener, Note
 from ollama_export.template import gguf_chat_template, ollama_template
 from pipeline.checks.checklist import Prepared, Skip, checking
-from pipeline.checks.proofs import check_tokens
+from pipeline.checks.proofs import behind, check_tokens
 from pipeline.job import Job
 
 if TYPE_CHECKING:
@@ -42,7 +42,8 @@ def sweep(client: OllamaClient, home: Path) -> None:
 
 
 def rehearse(job: Job, prepared: Prepared, listener: Listener) -> None:
-    """Send a tiny model of the architecture, with the real tokenizer, through export, llama.cpp and Ollama.
+    """Send a tiny model of the architecture, with the real tokenizer, through export, llama.cpp and Ollama, with the
+    type, the parameters and the words that the real one is to have.
 
     Raises what the real run would raise hours later. A model of which none can be made is told so, and only its
     tokens are checked at the end.
@@ -68,8 +69,8 @@ def rehearse(job: Job, prepared: Prepared, listener: Listener) -> None:
                 tiny.kind,
                 adapter,
                 Path(folder) / "tiny.gguf",
-                file_type="q8_0",
-                chat_template=None if job.serving.keep_chat_template else gguf_chat_template(prepared.chat_format),
+                file_type=prepared.serving.quantize,
+                chat_template=None if prepared.serving.keep_chat_template else gguf_chat_template(prepared.chat_format),
                 add_bos=prepared.chat_format.tokenizer_adds_bos,
                 eos_token=prepared.chat_format.end_of_turn,
                 llama_cpp=job.request.llama_cpp,
@@ -90,8 +91,9 @@ def rehearse(job: Job, prepared: Prepared, listener: Listener) -> None:
 def _rehearse_in_ollama(job: Job, prepared: Prepared, gguf: Path, digest: str, listener: Listener) -> None:
     from ollama_export.proof import prove
 
-    client, strict = job.client, not job.serving.keep_chat_template
+    client, serving, chat_format = job.client, prepared.serving, prepared.chat_format
     assert client is not None
+    system = prepared.dataset.system
     sweep(client, job.history.home)
     name = f"{_MODEL}:{_mark(job.history.home)}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
     try:
@@ -99,12 +101,15 @@ def _rehearse_in_ollama(job: Job, prepared: Prepared, gguf: Path, digest: str, l
             name,
             gguf,
             digest,
-            template=ollama_template(prepared.chat_format),
-            system=prepared.dataset.system,
-            parameters={"stop": [prepared.chat_format.end_of_turn]},
+            template=ollama_template(chat_format),
+            system=system,
+            parameters=serving.all_parameters(chat_format.end_of_turn),
+            license=serving.license,
+            messages=serving.messages,
         )
+        proofs, strict = behind(serving.messages, prepared.proofs, chat_format, system), not serving.keep_chat_template
         # Random weights say nothing sensible and never stop: what counts is how they are asked.
-        findings = prove(client, name, prepared.proofs, strict=strict, must_stop=False, answer_tokens=8)
+        findings = prove(client, name, proofs, strict=strict, must_stop=False, answer_tokens=8)
     finally:
         client.delete(name, missing_ok=True)
     for finding in findings:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from lora_trainer.errors import OllamaError, UsageError
 from lora_trainer.events import Listener, Note, Progress
 from ollama_export.backups import RolledBack, backups_of, rollback
-from ollama_export.proof import verify
+from ollama_export.proof import ENDLESS, verify
 from ollama_export.server.client import OllamaClient
 from ollama_export.server.names import parse_name
 from ollama_export.server.start import ensure_running
@@ -63,11 +63,11 @@ def roll_back(history: History, name: str, number: int | None = None) -> RolledB
     return done
 
 
-def verify_published(history: History, name: str, listener: Listener) -> Run:
+def verify_published(history: History, name: str, listener: Listener) -> tuple[Run, bool]:
     """Prove the model in Ollama against the record of the run that stands there again.
 
     Raises UsageError where no run of that name was published, OllamaError where what stands isn't what a run published,
-    or this Ollama serves it otherwise; each finding is a Note.
+    or this Ollama serves it otherwise; each finding is a Note. The second value: whether its answer ends by itself.
     """
     client = OllamaClient()
     run = look(history, name, client).run or last_published(history, name)
@@ -90,4 +90,4 @@ def verify_published(history: History, name: str, listener: Listener) -> Run:
     fatal = [finding.key for finding in findings if finding.fatal]
     if fatal:
         raise OllamaError("error.verify_failed", name=name, count=len(fatal), number=run.number)
-    return run
+    return run, all(finding.key not in ENDLESS for finding in findings)

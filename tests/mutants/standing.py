@@ -399,8 +399,8 @@ GOES_OUT = (
     ),
     Mutant(
         "the registered model has none of the sampling parameters",
-        PUBLISHING,
-        "return {**serving.sampled_with, ",
+        SERVING,
+        "return {**self.sampled_with, ",
         "return {",
         (REGISTERED + "test_what_is_recorded_is_what_is_served",),
     ),

@@ -13,12 +13,15 @@ from string import ascii_letters
 from typing import Any
 
 import pytest
+import requests
 
 from lora_trainer.errors import OllamaError, ResourceError, UserError
+from lora_trainer.models.source import resolve_base_model
+from lora_trainer.models.tiny import make_tiny_model
 from ollama_export.backups import RolledBack, rollback
 from ollama_export.gguf.export import export_gguf
 from ollama_export.llama_cpp.engine import Engine
-from ollama_export.proof import Finding, Proof, ProofFailed, verify
+from ollama_export.proof import ENDLESS, Finding, Proof, ProofFailed, examine, verify
 from ollama_export.publish import Publication, publish
 from ollama_export.server.client import OllamaClient
 from ollama_export.server.transport import Refused
@@ -142,8 +145,8 @@ class Publisher:
 
 
 @pytest.fixture
-def publisher(ollama: TestOllama, gguf: Path) -> Publisher:
-    return Publisher(OllamaClient(ollama.url), gguf, ollama.name("zzhua"))
+def publisher(either_ollama: TestOllama, gguf: Path) -> Publisher:
+    return Publisher(OllamaClient(either_ollama.url), gguf, either_ollama.name("zzhua"))
 
 
 @pytest.fixture
@@ -426,6 +429,39 @@ def test_a_file_is_uploaded_with_progress_and_kept_as_it_is(publisher: Publisher
 # Proofs.
 
 
+@pytest.fixture(scope="module")
+def parrot(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that says its prompt's last token again and again."""
+    folder = tmp_path_factory.mktemp("parrot")
+    base = make_tiny_model(resolve_base_model(str(make_speaker(folder / "model"))), folder / "tiny")
+    assert base is not None
+    how: dict[str, Any] = {"file_type": "f16", "chat_template": None, "add_bos": False, "eos_token": "<|im_end|>"}
+    return export_gguf(base.path, "folder", None, folder / "parrot.gguf", **how).path
+
+
+def test_an_answer_that_only_repeats_itself_is_one_finding_on_every_server(
+    each_ollama: OllamaServer, parrot: Path
+) -> None:
+    client = OllamaClient(each_ollama.url)
+    texts = [(messages, prompt("a", messages)) for messages in CONVERSATIONS]
+    publication = Publication(
+        name="zzhua",
+        gguf=parrot,
+        digest=hashlib.sha256(parrot.read_bytes()).hexdigest(),
+        proofs=tuple(Proof(tuple(messages), text, known(parrot, text)[0]) for messages, text in texts),
+        template=TEMPLATE,
+        system="a",
+        parameters={"num_ctx": 1024},
+        answer_tokens=200,
+    )
+    with pytest.raises(ProofFailed) as failed:
+        publish(client, publication)
+    assert failed.value.key in ENDLESS and not client.exists("zzhua")
+    published = publish(client, replace(publication, must_stop=False))
+    key = "error.proof.endless" if each_ollama.release.name == "0.33" else "error.proof.repeats"
+    assert [(finding.key, finding.fatal) for finding in published.findings] == [(key, False)]
+
+
 def wrong(proofs: Sequence[Proof], **change: Any) -> tuple[Proof, ...]:
     return (*proofs[:-1], Proof(**{**vars(proofs[-1]), **change}))
 
@@ -448,6 +484,17 @@ def test_a_model_that_renders_otherwise_is_deleted_and_the_old_one_stays(publish
     assert error.values["number"] == 2 and "再会" in error.values["expected"] and "再见" in error.values["got"]
     assert publisher.beside() == ({"latest"} if existing else set())
     assert not existing or publisher.answers("old")
+
+
+def test_a_renderer_of_ollamas_own_is_named_as_the_reason(faulty: Publisher, ollama_server: OllamaServer) -> None:
+    faulty.put("new")
+    requests.post(
+        f"{ollama_server.url}/api/create", json={"model": "own", "from": faulty.name, "renderer": "gemma4"}, timeout=60
+    ).raise_for_status()
+    good = faulty.publication("new")
+    other = wrong(good.proofs, prompt=good.proofs[1].prompt.replace("再见", "再会"))
+    found = [finding for finding in examine(faulty.client, "own", other, must_stop=False) if finding.fatal]
+    assert [(finding.key, finding.values["renderer"]) for finding in found] == [("error.proof.renderer", "gemma4")]
 
 
 def test_a_prompt_of_another_number_of_tokens_is_a_failure(publisher: Publisher) -> None:

@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 
 from .faults import KINDS
+from .releases import OLDEST, RELEASES
 from .server import OllamaServer
 
 
@@ -18,6 +19,7 @@ def main() -> None:
     parser.add_argument("--models", type=Path, required=True, help="folder of blobs and manifests, made if absent")
     parser.add_argument("--old", action="store_true", help="doesn't know _debug_render_only and generates instead")
     parser.add_argument("--version", default="0.0.0", help="what /api/version says")
+    parser.add_argument("--generation", choices=RELEASES, default=OLDEST.name, help="whose rules it keeps")
     parser.add_argument(
         "--fault",
         default=os.environ.get("OLLAMA_SERVER_FAULT", ""),
@@ -25,7 +27,13 @@ def main() -> None:
         help=f"one of {', '.join(KINDS)} at the N-th request of a path; several with commas",
     )
     arguments = parser.parse_args()
-    server = OllamaServer(arguments.models, port=arguments.port, old=arguments.old, version=arguments.version)
+    server = OllamaServer(
+        arguments.models,
+        port=arguments.port,
+        old=arguments.old,
+        version=arguments.version,
+        release=arguments.generation,
+    )
     server.dies_with_process = True
     server.faults.parse(arguments.fault)
     with server:

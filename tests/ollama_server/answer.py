@@ -13,6 +13,7 @@ from .errors import ApiError
 from .go_template import GoRenderer
 from .options import sampling_request
 from .prompts import Message, Prompter, jinja_request, without_old_thoughts
+from .releases import OLDEST, Release
 from .replies import Reply, Stream, now
 from .runner import Runner, Runners
 from .store import Store
@@ -135,13 +136,14 @@ class Answers:
     go: GoRenderer
     runners: Runners
     old: bool = False
+    release: Release = OLDEST
     """An Ollama that doesn't know `_debug_render_only`: it generates."""
 
     def chat(self, request: dict[str, Any]) -> Reply | Stream:
-        return self._answer(Chat(self.store, self.go, request, old=self.old))
+        return self._answer(Chat(self.store, self.go, request, old=self.old, release=self.release))
 
     def generate(self, request: dict[str, Any]) -> Reply | Stream:
-        return self._answer(Generation(self.store, self.go, request, old=self.old))
+        return self._answer(Generation(self.store, self.go, request, old=self.old, release=self.release))
 
     def _answer(self, asked: Asked) -> Reply | Stream:
         """All that can fail before the model speaks fails here; what it says is a stream or gathered."""

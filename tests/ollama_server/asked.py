@@ -13,11 +13,11 @@ from .model import Model, load_model
 from .names import BadReference, parse_reference
 from .options import resolved_options, sampling_request
 from .prompts import Think, served_prompt
+from .releases import REPEATED, Release
 from .replies import Reply, now
 from .runner import FOREVER, Runner
 from .store import Store
 
-REPEATS = 30
 """More equal tokens than this in a row end a completion without a last message."""
 NO_UTF8 = "\ufffd"
 """What llama.cpp in process writes in place of bytes that are no UTF-8; its own server breaks the answer off there."""
@@ -28,8 +28,9 @@ class Asked:
 
     noun = ""
 
-    def __init__(self, store: Store, go: GoRenderer, request: dict[str, Any], *, old: bool) -> None:
+    def __init__(self, store: Store, go: GoRenderer, request: dict[str, Any], *, old: bool, release: Release) -> None:
         self.store, self.go, self.request, self.old = store, go, request, old
+        self.release = release
         self.began = time.perf_counter_ns()
         if not 0 <= int(request.get("top_logprobs") or 0) <= 20:
             raise ApiError("top_logprobs must be between 0 and 20", 400)
@@ -114,7 +115,9 @@ class Asked:
             text = event.get("content", "")
             repeats = repeats + 1 if text.strip() == last else 0
             last = text.strip()
-            if repeats > REPEATS:
+            if repeats > self.release.repeats:
+                if self.release.repetition_is_an_error:
+                    raise ApiError(REPEATED, 500)
                 return
             if NO_UTF8 in text:
                 yield self.broken_off()

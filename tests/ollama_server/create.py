@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -16,10 +17,13 @@ from .gguf_file import Gguf, GgufError, read_gguf, write_like_quantize
 from .go_template import GoRenderer, GoTemplateError
 from .names import BadReference, Name, parse_name, parse_reference
 from .quantize import FILE_TYPES, file_type_name, quantized_tensors
+from .releases import NO_ADAPTERS, NO_QUANTIZATION, OLDEST, Release
 from .store import CONFIG_MEDIA, MEDIA, Layer, Store
 
 CHATML = "{{- range .Messages }}<|im_start|>{{ .Role }}\n{{ .Content }}<|im_end|>\n{{ end }}<|im_start|>assistant\n"
 CHATML_STOP = ["<|im_start|>", "<|im_end|>"]
+DIGEST = re.compile("sha256:[0-9a-f]{64}")
+MOST_FILES = 1024
 LIMIT = 100
 """Edits; a chat template nearer than this to a known one is taken for it."""
 
@@ -41,6 +45,7 @@ class Creation:
     store: Store
     go: GoRenderer
     request: dict[str, Any]
+    release: Release = OLDEST
     config: dict[str, Any] = field(default_factory=lambda: {"architecture": "amd64", "os": "linux"})
 
     def checked_name(self) -> Name:
@@ -48,15 +53,31 @@ class Creation:
         for group in ("files", "draft_files"):
             for path, digest in (self.request.get(group) or {}).items():
                 if not _is_valid_path(path):
-                    raise ApiError("file path must be relative", 400)
+                    which = "" if self.release.rewrites else f": {path}"
+                    raise ApiError(f"file path must be relative{which}", 400)
                 if not digest:
                     raise ApiError("invalid digest format", 400)
+                if not self.release.rewrites and not DIGEST.fullmatch(digest):
+                    raise ApiError(f"invalid digest for {path}: invalid digest format", 400)
         if not all((self.request.get("adapters") or {}).values()):
             raise ApiError("invalid digest format", 400)
         name = parse_name(self.request.get("model") or self.request.get("name") or "")
         if not name.is_valid:
             raise ApiError("invalid model name", 400)
+        if not self.release.rewrites:
+            self._refuse_what_is_gone()
         return self.store.existing_name(name)
+
+    def _refuse_what_is_gone(self) -> None:
+        if self.request.get("adapters"):
+            raise ApiError(NO_ADAPTERS, 400)
+        if self.request.get("quantize") or self.request.get("quantization"):
+            raise ApiError(NO_QUANTIZATION, 400)
+        if "typical_p" in (self.request.get("parameters") or {}):
+            told = "typical_p is deprecated and cannot be set as a model parameter; pass it as a request option instead"
+            raise ApiError(told, 400)
+        if len(self.request.get("files") or {}) > MOST_FILES:
+            raise ApiError(f"too many files: {len(self.request['files'])} exceeds maximum {MOST_FILES}", 400)
 
     def run(self, name: Name) -> Iterator[Status]:
         """Yields the statuses up to `success`. Raises ApiError."""
@@ -115,6 +136,8 @@ class Creation:
                 if stream.read(4) not in (b"GGUF", b"FUGG"):
                     raise ApiError("supplied file was not in GGUF format", 400)
             found = _decode(blob)
+            if not self.release.rewrites and found.values.get("general.type") == "adapter":
+                raise ApiError(f"{NO_ADAPTERS}: {path} is a LoRA adapter", 400)
             kind = "adapter" if found.values.get("general.type") == "adapter" else "model"
             parts.append(Part(self.store.existing_layer(files[path], MEDIA + kind, path), found, rewrite=True))
         return parts + self._detected(parts)
@@ -167,6 +190,8 @@ class Creation:
     def _rewritten(self, part: Part) -> Generator[Status, None, Part]:
         source = part.gguf
         assert source is not None
+        if not self.release.rewrites:
+            return part
         wanted = str(self.request.get("quantize") or self.request.get("quantization") or "").upper()
         tensors = source.tensors
         file_type = LlamaFileType(int(source.values.get("general.file_type", LlamaFileType.GUESSED)))

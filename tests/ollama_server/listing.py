@@ -16,17 +16,20 @@ from .go_template import GoRenderer, GoTemplateError
 from .model import Model, load_model
 from .names import Name
 from .quantize import file_type_name
+from .releases import OLDEST, Release
 from .runner import Runners
 from .store import Store
 
 
-def tags(store: Store, go: GoRenderer) -> dict[str, Any]:
+def tags(store: Store, go: GoRenderer, release: Release = OLDEST) -> dict[str, Any]:
     """Newest first (by second); models whose layers can't be read are left out."""
     models = []
     for manifest in store.all():
         try:
             model = load_model(store, manifest.name, go)
             models.append(_listed(model))
+            if release.tells_runners:
+                models[-1]["details"]["runner"] = "llamacpp"
         except (FileNotFoundError, GoTemplateError, ValueError):
             continue
     return {"models": sorted(models, key=lambda found: str(found["modified_at"])[:19], reverse=True)}

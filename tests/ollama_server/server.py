@@ -14,6 +14,7 @@ from typing import Any
 from .answer import Answers
 from .faults import Faults
 from .go_template import GoRenderer
+from .releases import OLDEST, RELEASES
 from .runner import Runners
 from .store import Store
 from .wire import Handler
@@ -53,15 +54,24 @@ class Listener(ThreadingHTTPServer):
 class OllamaServer:
     """A real HTTP server on a port of its own; the models lie in `models` and outlive it.
 
-    `old` makes it an Ollama without `_debug_render_only`, `version` is what /api/version says. `faults` brings
-    misfortune. `requests` lists (method, path) of all that came in. After a death (`alive` is False) `start()` brings
-    the server back on the same port, with the same models.
+    `old` makes it an Ollama without `_debug_render_only`, `version` is what /api/version says, `release` (a name of
+    RELEASES) the line of releases that it behaves like. `faults` brings misfortune. `requests` lists (method, path) of
+    all that came in. After a death (`alive` is False) `start()` brings the server back on the same port, with the same
+    models.
     """
 
     def __init__(
-        self, models: Path, *, port: int = 0, host: str = "127.0.0.1", old: bool = False, version: str = "0.0.0"
+        self,
+        models: Path,
+        *,
+        port: int = 0,
+        host: str = "127.0.0.1",
+        old: bool = False,
+        version: str = "0.0.0",
+        release: str = OLDEST.name,
     ) -> None:
         self.models, self.host, self.port, self.version, self.old = models, host, port, version, old
+        self.release = RELEASES[release]
         self.faults = Faults()
         self.requests: list[tuple[str, str]] = []
         self.crashes: list[str] = []
@@ -87,7 +97,7 @@ class OllamaServer:
         self.store = Store(self.models)
         self.go = GoRenderer()
         self.runners = Runners()
-        self.answers = Answers(self.store, self.go, self.runners, self.old)
+        self.answers = Answers(self.store, self.go, self.runners, self.old, self.release)
         self._listener = Listener((self.host, self.port), Handler)
         self._listener.owner = self
         self.port = self._listener.server_address[1]

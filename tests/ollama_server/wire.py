@@ -87,7 +87,7 @@ class Handler(BaseHTTPRequestHandler):
         routes: dict[str, tuple[tuple[str, ...], Callable[[], Reply | Stream]]] = {
             "/": (("GET", "HEAD"), lambda: Reply(200, "Ollama is running", TEXT)),
             "/api/version": (("GET", "HEAD"), lambda: Reply(200, {"version": self.owner.version})),
-            "/api/tags": (("GET", "HEAD"), lambda: Reply(200, tags(self.owner.store, self.owner.go))),
+            "/api/tags": (("GET", "HEAD"), self._tags),
             "/api/ps": (("GET",), lambda: Reply(200, running(self.owner.runners))),
             "/api/show": (("POST",), self._show),
             "/api/create": (("POST",), self._create),
@@ -122,6 +122,9 @@ class Handler(BaseHTTPRequestHandler):
 
     # The endpoints that change or show the store.
 
+    def _tags(self) -> Reply:
+        return Reply(200, tags(self.owner.store, self.owner.go, self.owner.release))
+
     def _show(self) -> Reply:
         request = self._json("ShowRequest")
         asked = request.get("model") or request.get("name") or ""
@@ -137,7 +140,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _create(self) -> Reply | Stream:
         request = self._json("CreateRequest")
-        creation = Creation(self.owner.store, self.owner.go, request)
+        creation = Creation(self.owner.store, self.owner.go, request, self.owner.release)
         lines = creation.run(creation.checked_name())
         if "full" in self.faults:
             lines = self._filling(lines)
@@ -162,7 +165,7 @@ class Handler(BaseHTTPRequestHandler):
             store.copy(*names)
         except FileNotFoundError:
             raise ApiError(f'model "{request["source"]}" not found', 404) from None
-        return Reply(200)
+        return Reply(200, {"status": "success"}) if self.owner.release.copy_tells else Reply(200)
 
     def _delete(self) -> Reply:
         request = self._json("DeleteRequest")

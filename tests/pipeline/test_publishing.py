@@ -45,8 +45,8 @@ def run(history: History) -> Run:
 
 
 @pytest.fixture
-def client(ollama_server: OllamaServer, monkeypatch: pytest.MonkeyPatch) -> OllamaClient:
-    monkeypatch.setenv("OLLAMA_HOST", ollama_server.url)
+def client(each_ollama: OllamaServer, monkeypatch: pytest.MonkeyPatch) -> OllamaClient:
+    monkeypatch.setenv("OLLAMA_HOST", each_ollama.url)
     return OllamaClient()
 
 
@@ -124,7 +124,7 @@ def test_the_bases_own_template_may_render_otherwise_and_it_is_told(run: Run, cl
     proof = run.record["proofs"][-1]
     proof["prompt"] = proof["prompt"].replace("0", "1")  # as many tokens, which are proven again
     assert "error.proof.rendered" in notes(register(run, client))
-    assert verify_published(History(run.folder.parents[1]), "zzhua", lambda _: None).number == run.number
+    assert verify_published(History(run.folder.parents[1]), "zzhua", lambda _: None)[0].number == run.number
     assert client.exists("zzhua")
 
 
@@ -182,7 +182,7 @@ def test_verifying_fails_on_another_model_though_it_renders_alike(
     run: Run, history: History, client: OllamaClient
 ) -> None:
     register(run, client)
-    assert verify_published(history, "zzhua", lambda _: None).number == run.number
+    assert verify_published(history, "zzhua", lambda _: None)[0].number == run.number
     client.create("zzhua", from_="zzhua", parameters={"seed": 1})
     heard: list[Event] = []
     with pytest.raises(OllamaError) as caught:

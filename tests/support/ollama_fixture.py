@@ -11,6 +11,7 @@ from pathlib import Path
 
 import requests
 
+from tests.ollama_server.releases import OLDEST
 from tests.ollama_server.server import OllamaServer
 
 
@@ -49,7 +50,7 @@ class TestOllama:
 
 
 @contextmanager
-def running_ollama() -> Iterator[TestOllama]:
+def running_ollama(release: str = OLDEST.name) -> Iterator[TestOllama]:
     """An Ollama for one test: the stand-in with an empty store, or the real one, cleaned up afterwards."""
     host = os.environ.get("TEST_OLLAMA_HOST")
     if host:
@@ -59,5 +60,5 @@ def running_ollama() -> Iterator[TestOllama]:
         finally:
             real.clean_up()
         return
-    with tempfile.TemporaryDirectory() as folder, OllamaServer(Path(folder)) as server:
+    with tempfile.TemporaryDirectory() as folder, OllamaServer(Path(folder), release=release) as server:
         yield TestOllama(server.url, is_real=False)

@@ -594,8 +594,30 @@ def test_an_answer_knows_whether_it_stopped_by_itself(serve: Serve) -> None:
     server = serve(lambda r: (r.body(), r.answer(200, replies.pop(0))))
     answers = [server.client.chat("m", [{"role": "user", "content": "你好"}], num_predict=8) for _ in range(3)]
     assert [(a.text, a.stopped, a.prompt_tokens, a.tokens) for a in answers] == [
-        ("（点头）", True, 19, 4), ("（点头）", False, 19, 8), ("（点头）", False, 0, 0)
+        ("（点头）", True, 19, 4), ("（点头）", False, 19, 8), ("（点头）", False, None, None)
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("told", "repeats"),
+    [
+        ("prediction aborted, token repeat limit reached", True),
+        ("The model produced output that does not match the expected Content-only format", False),
+    ],
+)
+@pytest.mark.parametrize("status", [500, 200])
+def test_an_answer_that_the_server_breaks_off_with_an_error_is_an_answer_without_an_end(
+    serve: Serve, told: str, repeats: bool, status: int
+) -> None:
+    client = serve(lambda r: (r.body(), r.answer(status, {"error": told}))).client
+    for answer in (client.chat("m", HELLO, num_predict=8), client.generate("m", "hi", raw=True)):
+        assert (answer.stopped, answer.prompt_tokens, answer.tokens, answer.repeats) == (False, None, None, repeats)
+
+
+def test_any_other_error_in_an_answer_is_one(serve: Serve) -> None:
+    client = serve(lambda r: (r.body(), r.answer(500, {"error": "llama runner process has terminated"}))).client
+    with pytest.raises(Refused):
+        client.chat("m", HELLO, num_predict=8)
 
 
 def test_an_ollama_too_old_to_render_is_recognised_by_its_answer(serve: Serve) -> None:

@@ -102,7 +102,7 @@ def verified(history: History) -> tuple[Run | OllamaError, list[tuple[str, dict[
     """What the verification gives or raises, and the notes that it told."""
     events: list[Event] = []
     try:
-        found: Run | OllamaError = verify_published(history, "zzhua", events.append)
+        found: Run | OllamaError = verify_published(history, "zzhua", events.append)[0]
     except OllamaError as error:
         found = error
     return found, [(event.key, event.values) for event in events if isinstance(event, Note)]
