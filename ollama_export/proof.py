@@ -34,9 +34,10 @@ class Finding:
     values: dict[str, Any]
     fatal: bool = True
 
-
-ENDLESS = ("error.proof.endless", "error.proof.repeats")
-"""Findings of an answer that did not end by itself: the same, whichever way a server has to say it."""
+    @property
+    def is_endless(self) -> bool:
+        """An answer that did not end by itself: the same, whichever way a server has to say it."""
+        return self.key.rpartition(".")[2] in ("endless", "repeats")
 
 
 class ProofFailed(ConversionError):
@@ -84,25 +85,28 @@ def examine(
         rendered = client.rendered(name, proof.messages) if renders else None
         renders = rendered is not None
         if rendered is not None and rendered != proof.prompt:
-            difference = _difference(number, proof.prompt, rendered)
+            at, expected, got = _difference(proof.prompt, rendered)
+            values: dict[str, Any] = {"number": number, "at": at, "expected": expected, "got": got}
             if renderer := _renderer(client, name):
-                findings.append(Finding("error.proof.renderer", {**difference, "renderer": renderer}, strict))
+                findings.append(Finding("error.proof.renderer", {"renderer": renderer, **values}, strict))
             else:
-                findings.append(Finding("error.proof.rendered", difference, strict))
+                findings.append(Finding("error.proof.rendered", values, strict))
         tokens = _prompt_tokens(client, name, proof, rendered) if proof.tokens is not None else None
         if tokens is None and proof.tokens is not None:
             findings.append(Finding("note.proof.no_count", {"number": number}, fatal=False))
         elif tokens != proof.tokens:
-            values: dict[str, Any] = {"number": number, "expected": proof.tokens, "got": tokens}
+            values = {"number": number, "expected": proof.tokens, "got": tokens}
             findings.append(Finding("error.proof.tokens", values, strict))
     if proofs:
         if not renders:
             findings.append(Finding("note.publish.no_render", {"version": client.version()}, fatal=False))
         answer = client.chat(name, proofs[0].messages, num_predict=answer_tokens, temperature=0, seed=1)
         if not answer.stopped:
-            key = "error.proof.repeats" if answer.repeats else "error.proof.endless"
-            values = {} if answer.repeats else {"tokens": answer.tokens or answer_tokens, "text": answer.text[:80]}
-            findings.append(Finding(key, values, must_stop))
+            if answer.repeats:
+                findings.append(Finding("error.proof.repeats", {}, must_stop))
+            else:
+                values = {"tokens": answer.tokens or answer_tokens, "text": answer.text[:80]}
+                findings.append(Finding("error.proof.endless", values, must_stop))
         elif not answer.text.strip():
             findings.append(Finding("error.proof.silent", {}, must_stop))
         report("prove", len(proofs), len(proofs))
@@ -145,12 +149,9 @@ def verify(
     return findings + examine(client, name, proofs, **how)
 
 
-def _difference(number: int, expected: str, got: str) -> dict[str, Any]:
-    """The first place where two prompts part, with what is around it."""
+def _difference(expected: str, got: str) -> tuple[int, str, str]:
+    """The first place where two prompts part, and what is around it in each, as JSON strings."""
     pairs = enumerate(zip(expected, got, strict=False))
     at = next((place for place, (one, other) in pairs if one != other), min(len(expected), len(got)))
     around = slice(max(0, at - 20), at + 40)
-    values: dict[str, Any] = {"number": number, "at": at}
-    for side, text in (("expected", expected), ("got", got)):
-        values[side] = json.dumps(text[around], ensure_ascii=False)
-    return values
+    return at, json.dumps(expected[around], ensure_ascii=False), json.dumps(got[around], ensure_ascii=False)

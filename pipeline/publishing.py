@@ -10,7 +10,6 @@ from lora_trainer.chat_format import ChatFormat
 from lora_trainer.errors import ConversionError
 from lora_trainer.events import Listener, Note, Progress
 from ollama_export.modelfile import modelfile
-from ollama_export.proof import ENDLESS
 from ollama_export.publish import Publication, Published, publish
 from ollama_export.template import gguf_chat_template, ollama_template
 from pipeline.checks.checklist import Prepared
@@ -159,7 +158,7 @@ def publish_run(job: Job, _: Prepared | None, run: Run, listener: Listener, __: 
 
 def _published_facts(job: Job, run: Run, published: Published) -> dict[str, Any]:
     assert job.client is not None
-    stops = all(finding.key not in ENDLESS for finding in published.findings)
+    stops = all(not finding.is_endless for finding in published.findings)
     ollama = {"digest": published.digest, "gguf": published.gguf, "backup": published.backup, "stops": stops}
     ollama |= {"host": job.client.host, "version": job.client.version()}
     entry = {**ollama, "finished": now(), "order": job.history.next_order(job.name)}

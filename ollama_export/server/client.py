@@ -16,6 +16,8 @@ from ollama_export.server.transport import CONNECT_SECONDS, PATIENT, Refused, Tr
 Messages = Sequence[Mapping[str, str]]
 
 
+SECONDS_AFTER_TIMEOUT = 120.0
+"""How long a create may go on behind a proxy that has given it up."""
 _COUNTS = ("prompt_eval_count", "eval_count")
 _REPEATS = "token repeat limit reached"
 """Ollama since 0.34.1; before, such an answer just ended."""
@@ -199,10 +201,23 @@ class OllamaClient:
                 self.create(name, files={"model.gguf": digest}, **how)
                 self.show(name)
             except Refused as refused:
+                if refused.key == "error.ollama.in_between.time" and self._has_made(name, digest):
+                    return
                 if not tries_left or not _lacks_layer(refused):
                     raise
             else:
                 return
+
+    def _has_made(self, name: str, digest: str) -> bool:
+        """Whether the server has finished what a proxy before it didn't wait for; asked for some time."""
+        end = time.monotonic() + SECONDS_AFTER_TIMEOUT
+        while True:
+            found = next((model for model in self.tags() if same_name(model["name"], name)), None)
+            if found and self.stored_gguf(name) in (digest.removeprefix("sha256:"), None):
+                return True
+            if time.monotonic() > end:
+                return False
+            time.sleep(1.0)
 
     def copy(self, source: str, destination: str) -> None:
         """Give a model a second name; what had that name is overwritten.

@@ -6,6 +6,7 @@ import ipaddress
 import re
 import socket
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,8 @@ class Host:
     name: str
     port: str
     prefix: str
+    login: tuple[str, str] | None = None
+    """User and password for a proxy that stands before Ollama; never part of `url`, and never shown."""
 
     @property
     def url(self) -> str:
@@ -44,7 +47,8 @@ class Host:
 def parse_host(text: str | None) -> Host:
     """Read a value of OLLAMA_HOST (None or empty: 127.0.0.1:11434) by the rules of Ollama's envconfig.
 
-    Unlike a server, a client can't dial an empty or an unspecified address: these become loopback, as in Ollama's
+    `user:password@` before the name, which Ollama's own client sends along, too, is for a proxy before it. Unlike a
+    server, a client can't dial an empty or an unspecified address: these become loopback, as in Ollama's
     own desktop app.
     """
     scheme, found, rest = (text or "").strip().strip("\"'").strip().partition("://")
@@ -55,7 +59,10 @@ def parse_host(text: str | None) -> Host:
             scheme, rest = "https", "ollama.com:443"
     elif scheme in ("http", "https"):
         default_port = "80" if scheme == "http" else "443"
-    host_port, _, prefix = rest.partition("/")
+    authority, _, prefix = rest.partition("/")
+    given, at, host_port = authority.rpartition("@")
+    user, _, password = given.partition(":")
+    login = (unquote(user), unquote(password)) if at else None
     split = _split_host_port(host_port)
     if split:
         name, port = split
@@ -70,7 +77,12 @@ def parse_host(text: str | None) -> Host:
         name = "127.0.0.1"
     elif unspecified and unspecified.is_unspecified:
         name = "127.0.0.1" if unspecified.version == 4 else "::1"
-    return Host(scheme, name, str(int(port)), prefix)
+    return Host(scheme, name, str(int(port)), prefix, login)
+
+
+def without_login(text: str) -> str:
+    """A value of OLLAMA_HOST as it may be shown."""
+    return re.sub(r"^(\s*[\"']?\s*(?:[a-z]+://)?)[^/@]*@", r"\1***@", text)
 
 
 def _split_host_port(text: str) -> tuple[str, str] | None:

@@ -10,6 +10,7 @@ import re
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from urllib3.exceptions import NameResolutionError, NewConnectionError
 
 from lora_trainer import proxies
 from lora_trainer.errors import OllamaError, ResourceError
-from ollama_export.server.host import parse_host
+from ollama_export.server.host import parse_host, without_login
 
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 60.0
@@ -52,6 +53,7 @@ class Transport:
         self._session = requests.Session()
         # Python's HTTP libraries, unlike Go's, would ask the environment's proxy even for a server next door.
         self._session.trust_env = not self._parsed.is_near
+        self._session.auth = self._parsed.login
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, _KeepAlive())
 
@@ -91,7 +93,9 @@ class Transport:
             proxy = proxies.proxy_of(self.host) if self._session.trust_env else None
             if found := proxies.unusable([proxy], proxies.REQUESTS, self.host):
                 raise OllamaError(found[0], **found[1]) from error
-            raise OllamaError("error.ollama.host_invalid", given=self.given, reason=str(error)) from error
+            raise OllamaError(
+                "error.ollama.host_invalid", given=without_login(self.given), reason=str(error)
+            ) from error
         if response.status_code < 300 or (response.status_code == 404 and missing_ok):
             return response
         try:
@@ -116,18 +120,30 @@ class Transport:
 
     def _not_its_own(self, response: requests.Response, call: str) -> OllamaError | ResourceError:
         """What an error status means that comes without Ollama's JSON: nearly always somebody else's."""
-        status, text = response.status_code, response.text.strip()[:200]
+        status, text = response.status_code, _plain(response)
         if status == 404 and response.request.method != "HEAD":
             if path := _API_PATH.fullmatch(self._parsed.prefix.strip("/")):
                 plain = replace(self._parsed, prefix=path[1]).url
-                return OllamaError("error.ollama.host_path", given=self.given, path="/" + path[2], plain=plain)
+                given = without_login(self.given)
+                return OllamaError("error.ollama.host_path", given=given, path="/" + path[2], plain=plain)
             return OllamaError("error.ollama.not_ollama", host=self.host)
         if 300 <= status < 400 and "Location" in response.headers:
             location = response.headers["Location"]
             return OllamaError("error.ollama.redirected", location=location, host=self.host, call=call)
         if status < 400 or status == 405 or not text:
             return self.refusal(call, status, text)
-        return Refused("error.ollama.in_between", status=status, message=text, host=self.host, call=call)
+        who = response.headers.get("Server") or "?"
+        values: dict[str, Any] = {"message": text, "host": self.host, "call": call, "who": who, "status": status}
+        # what a proxy means by it (RFC 9110; 524 is Cloudflare's)
+        if status in (401, 407):
+            return Refused("error.ollama.in_between.login", **values)
+        if status == 413:
+            return Refused("error.ollama.in_between.size", **values)
+        if status in (502, 503):
+            return Refused("error.ollama.in_between.down", **values)
+        if status in (504, 524):
+            return Refused("error.ollama.in_between.time", **values)
+        return Refused("error.ollama.in_between", **values)
 
     def json(self, method: str, path: str, body: Any = None, **more: Any) -> dict[str, Any]:
         """The JSON object that answers a request.
@@ -183,6 +199,15 @@ class Transport:
         if status == 403 and not message:
             return Refused("error.ollama.forbidden", status=status, **values)
         return Refused("error.ollama.busy" if status == 503 else "error.ollama.refused", status=status, **values)
+
+
+def _plain(response: requests.Response) -> str:
+    """What a page says, in one line: its title, or its text."""
+    text = response.text
+    if "<" in text and "html" in f"{response.headers.get('Content-Type', '')} {text[:200]}".lower():
+        title = re.search(r"<title[^>]*>(.*?)</title>", text, re.DOTALL | re.IGNORECASE)
+        text = unescape(title[1] if title else re.sub(r"<(script|style).*?</\1>|<[^>]*>", " ", text, flags=re.DOTALL))
+    return " ".join(text.split())[:200]
 
 
 class Upload:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from lora_trainer.errors import OllamaError, UsageError
 from lora_trainer.events import Listener, Note, Progress
 from ollama_export.backups import RolledBack, backups_of, rollback
-from ollama_export.proof import ENDLESS, verify
+from ollama_export.proof import verify
 from ollama_export.server.client import OllamaClient
 from ollama_export.server.names import parse_name
 from ollama_export.server.start import ensure_running
@@ -90,4 +90,4 @@ def verify_published(history: History, name: str, listener: Listener) -> tuple[R
     fatal = [finding.key for finding in findings if finding.fatal]
     if fatal:
         raise OllamaError("error.verify_failed", name=name, count=len(fatal), number=run.number)
-    return run, all(finding.key not in ENDLESS for finding in findings)
+    return run, all(not finding.is_endless for finding in findings)

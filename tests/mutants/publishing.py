@@ -52,8 +52,8 @@ MUTANTS = (
     Mutant(
         "another rendering is told as a note instead of refused",
         PROOF,
-        'Finding("error.proof.rendered", difference, strict)',
-        'Finding("error.proof.rendered", difference, fatal=False)',
+        'Finding("error.proof.rendered", values, strict)',
+        'Finding("error.proof.rendered", values, fatal=False)',
         (PUBLISHING + "test_a_model_that_renders_otherwise_is_deleted_and_the_old_one_stays",),
     ),
     Mutant(
@@ -80,8 +80,8 @@ MUTANTS = (
     Mutant(
         "an own chat template that renders otherwise is refused",
         PROOF,
-        'Finding("error.proof.rendered", difference, strict)',
-        'Finding("error.proof.rendered", difference)',
+        'Finding("error.proof.rendered", values, strict)',
+        'Finding("error.proof.rendered", values)',
         (PUBLISHING + "test_an_own_chat_template_may_render_otherwise_and_it_is_told",),
     ),
     Mutant(
@@ -101,8 +101,8 @@ MUTANTS = (
     Mutant(
         "an answer without an end is only noted",
         PROOF,
-        "            findings.append(Finding(key, values, must_stop))",
-        "            findings.append(Finding(key, values, fatal=False))",
+        'Finding("error.proof.endless", values, must_stop)',
+        'Finding("error.proof.endless", values, fatal=False)',
         (PUBLISHING + "test_an_answer_without_an_end_is_a_failure_unless_it_need_not_stop",),
     ),
     Mutant(

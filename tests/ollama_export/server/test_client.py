@@ -5,6 +5,7 @@ The servers here are real HTTP servers that answer as a test tells them; tests/o
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import http.client
 import json
@@ -335,12 +336,59 @@ def test_an_error_in_an_answer_that_says_200_is_an_error(serve: Serve) -> None:
         assert error.values["message"] == "model runner has stopped"
 
 
-@pytest.mark.parametrize(("status", "text"), [(502, "<html>Bad Gateway</html>"), (413, "too large"), (401, "login")])
-def test_an_error_that_is_no_json_is_not_ollamas_own(serve: Serve, status: int, text: str) -> None:
+NGINX = "<html>\r\n<head><title>{0}</title></head>\r\n<body>\r\n<h1>{0}</h1>\r\n<hr>nginx</body></html>"
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "kind", "said"),
+    [
+        (401, NGINX.format("401 Authorization Required"), ".login", "401 Authorization Required"),
+        (413, NGINX.format("413 Request Entity Too Large"), ".size", "413 Request Entity Too Large"),
+        (413, "too large", ".size", "too large"),
+        (502, "<html><body>Bad <b>Gate&amp;way</b></body></html>", ".down", "Bad Gate&way"),
+        (504, NGINX.format("504 Gateway Time-out"), ".time", "504 Gateway Time-out"),
+        (418, "a teapot", "", "a teapot"),
+    ],
+)
+def test_an_error_that_is_no_json_is_not_ollamas_own(
+    serve: Serve, status: int, text: str, kind: str, said: str
+) -> None:
     server = serve(lambda request: request.answer(status, text=text))
     error = raised(server.client.tags)
-    assert isinstance(error, Refused) and error.key == "error.ollama.in_between"
-    assert (error.values["status"], error.values["message"]) == (status, text)
+    assert isinstance(error, Refused) and error.key == "error.ollama.in_between" + kind
+    assert (error.values["status"], error.values["message"]) == (status, said)
+
+
+def test_a_login_before_the_address_is_sent_and_never_shown(serve: Serve) -> None:
+    seen: list[str] = []
+    server = serve(lambda r: (seen.append(r.headers.get("Authorization", "")), r.answer(200, {"version": "0.33.0"})))
+    client = OllamaClient(server.url.replace("http://", "http://me:se%40cret@"))
+    assert client.version() == "0.33.0" and client.host == server.url
+    assert seen == ["Basic " + base64.b64encode(b"me:se@cret").decode()]
+    error = raised(OllamaClient("http://me:secret@exa mple:1").version)
+    assert "secret" not in f"{error.values}" and "***@" in f"{error.values}"
+
+
+def test_a_create_that_a_proxy_did_not_wait_for_is_looked_for_and_not_sent_again(serve: Serve, tmp_path: Path) -> None:
+    path = tmp_path / "m.gguf"
+    path.write_bytes(b"GGUF")
+    digest = hashlib.sha256(b"GGUF").hexdigest()
+    asked: list[str] = []
+    model = {"name": "t1:latest", "digest": "d"}
+
+    def answer(request: Any) -> None:
+        request.body()
+        asked.append(f"{request.command} {request.path}")
+        if request.path == "/api/create":
+            request.answer(504, text=NGINX.format("504 Gateway Time-out"))
+        elif request.path == "/api/tags":
+            # it is there when it is asked for the second time
+            request.answer(200, {"models": [model] if asked.count("GET /api/tags") > 1 else []})
+        else:
+            request.answer(200, {"modelfile": f"FROM /models/blobs/sha256-{digest}"})
+
+    serve(answer).client.create_from_file("t1", path, digest)
+    assert asked.count("POST /api/create") == 1
 
 
 def create(server: Server) -> list[tuple[str, int, int]]:
