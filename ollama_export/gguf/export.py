@@ -59,7 +59,7 @@ def export_gguf(
     except BaseException:
         partial(out).unlink(missing_ok=True)
         raise
-    return GgufFile(out, result["sha256"], result["size"], file_type, result["tensors"])
+    return GgufFile(out, result["sha256"], result["size"], file_type, result["tensors"], result["fingerprints"])
 
 
 def supported_architecture(base_path: Path, kind: Literal["folder", "gguf"], llama_cpp: Path | None = None) -> bool:

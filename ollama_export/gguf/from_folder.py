@@ -20,12 +20,12 @@ from file_formats.pre_tokenizers import PRE_TOKENIZERS, neutral_name
 from file_formats.safetensors import weight_files
 from lora_trainer.errors import ConversionError
 from ollama_export.gguf.lora_delta import LoraDelta, to_float32
-from ollama_export.gguf.rounding import QUICK, encoded_pieces
+from ollama_export.gguf.rounding import QUICK, Hear, encoded_pieces
 
 if TYPE_CHECKING:
     import numpy as np
 
-Source = Callable[[TensorInfo], Iterator[Any]]
+Source = Callable[[TensorInfo, Hear], Iterator[Any]]
 """The data of a weight, piece by piece, in the type that its entry in the GGUF's head has in the end."""
 FLOATS = ("F32", "F16", "BF16")
 
@@ -154,7 +154,7 @@ def _merged(tensor: Any, delta: LoraDelta | None, lazy: Any) -> Any:
     return lazy(meta=meta, args=(tensor,), func=add)
 
 
-def _pieces(planned: int, array: Any, lazy: Any, tensor: TensorInfo) -> Iterator[Any]:
+def _pieces(planned: int, array: Any, lazy: Any, tensor: TensorInfo, hear: Hear) -> Iterator[Any]:
     """The tensor's data; by rows where the graph is: our leaf (or any float tensor) -> numpy -> rounding to the type
     that the converter has planned.
     """
@@ -166,16 +166,17 @@ def _pieces(planned: int, array: Any, lazy: Any, tensor: TensorInfo) -> Iterator
         source = before._args[0] if isinstance(before, gguf.LazyNumpyTensor) and before._args else None
         if isinstance(source, lazy) and planned in QUICK and tuple(source.shape) == tensor.shape:
             if source._args and isinstance(source._args[0], FileRows):
-                yield from encoded_pieces(tensor, source._args[0])
+                yield from encoded_pieces(tensor, source._args[0], hear)
             else:
-                yield from encoded_pieces(tensor, ArrayRows(lazy.to_eager(source).float().numpy()))
+                yield from encoded_pieces(tensor, ArrayRows(lazy.to_eager(source).float().numpy()), hear)
             return
         array = gguf.LazyNumpyTensor.to_eager(array)
     if tensor.type == planned:
         yield np.ascontiguousarray(array)
     else:
         kind = gguf.GGMLQuantizationType(planned)
-        yield from encoded_pieces(tensor, ArrayRows(gguf.quants.dequantize(np.ascontiguousarray(array), kind)))
+        weight = ArrayRows(gguf.quants.dequantize(np.ascontiguousarray(array), kind))
+        yield from encoded_pieces(tensor, weight, hear)
 
 
 def known_pre_tokenizer(tokenizer: Any, folder: Path) -> str:

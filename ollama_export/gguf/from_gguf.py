@@ -13,12 +13,12 @@ from file_formats.gguf import GgufHead, TensorInfo
 from lora_trainer.errors import ConversionError
 from ollama_export.gguf.head import gguf_head
 from ollama_export.gguf.lora_delta import LoraDelta
-from ollama_export.gguf.rounding import encoded_pieces, fitting_type
+from ollama_export.gguf.rounding import Hear, encoded_pieces, fitting_type
 
 if TYPE_CHECKING:
     import numpy as np
 
-Source = Callable[[TensorInfo], Iterator[Any]]
+Source = Callable[[TensorInfo, Hear], Iterator[Any]]
 """The data of a weight, piece by piece, in the type that its entry in the new GGUF's head has in the end."""
 COPIED = 1 << 20
 """Bytes that are copied at a time."""
@@ -82,10 +82,10 @@ def is_mostly_new(path: Path, plan: Sequence[tuple[TensorInfo, Source]]) -> bool
     return 2 * new > sum(weights.values())
 
 
-def _pieces(path: Path, old: TensorInfo, delta: LoraDelta | None, new: TensorInfo) -> Iterator[Any]:
+def _pieces(path: Path, old: TensorInfo, delta: LoraDelta | None, new: TensorInfo, hear: Hear) -> Iterator[Any]:
     if delta is None and new.type == old.type:
         return copied(path, old)
-    return encoded_pieces(new, StoredRows(path, old, delta))
+    return encoded_pieces(new, StoredRows(path, old, delta), hear)
 
 
 def _by_tensor(head: GgufHead, deltas: dict[str, LoraDelta]) -> dict[str, LoraDelta]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Protocol
 
@@ -24,6 +24,9 @@ F16_OVERFLOW = 65520.0
 """The smallest number that rounds to infinity: half a step above 65504, the largest of IEEE 754's binary16."""
 
 
+Hear = Callable[[int, "np.ndarray"], None]
+
+
 class Rows(Protocol):
     """A weight whose rows (all but the last dimension, flattened) can be had one piece at a time."""
 
@@ -32,14 +35,18 @@ class Rows(Protocol):
         ...
 
 
-def encoded_pieces(tensor: TensorInfo, weight: Rows) -> Iterator[np.ndarray]:
+def encoded_pieces(tensor: TensorInfo, weight: Rows, hear: Hear | None = None) -> Iterator[np.ndarray]:
     """The data of `tensor`, piece by piece, on all processors where that takes long.
 
+    `hear` is given the number of each piece's first row and its rows in float32, in any thread.
     Raises ConversionError as `round_rows` does.
     """
 
     def encoded(start: int) -> np.ndarray:
-        return round_rows(weight.rows(start, min(start + step, tensor.rows)), tensor.type, tensor.name)
+        rows = weight.rows(start, min(start + step, tensor.rows))
+        if hear is not None:
+            hear(start, rows)
+        return round_rows(rows, tensor.type, tensor.name)
 
     step = max(1, PIECE // tensor.shape[-1])
     starts = range(0, tensor.rows, step)

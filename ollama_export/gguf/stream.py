@@ -9,7 +9,7 @@ import queue
 import shutil
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -38,6 +38,8 @@ class GgufFile:
     size: int
     file_type: str
     tensors: int
+    fingerprints: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    """Of each weight that was written from floats (see fingerprint.py)."""
 
 
 class GgufStream:

@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 import traceback
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from file_formats.file_types import FILE_TYPES
 from file_formats.gguf import decode, serving_order
 from lora_trainer import errors
 from ollama_export.gguf.converter import converter_folder, use_converter
+from ollama_export.gguf.fingerprint import Fingerprint
 from ollama_export.gguf.foreign_code import refuse_foreign_code
 from ollama_export.gguf.from_folder import general_name, plan_folder
 from ollama_export.gguf.from_gguf import is_mostly_new, plan_gguf
@@ -59,15 +61,19 @@ def convert(arguments: dict[str, Any], report: Any) -> GgufFile:
     serving = {name: arguments[name] for name in ("chat_template", "add_bos", "eos_token")}
     set_serving_metadata(metadata, **serving, file_type=kind)
     gc.enable()
+    prints: dict[str, Fingerprint] = {}
     plan.sort(key=lambda entry: serving_order(entry[0].name))
     with GgufStream(out, metadata, [tensor for tensor, _ in plan], report) as stream:
         plan.reverse()
         while plan:
             tensor, source = plan.pop()
-            stream.write(tensor, source(tensor))
+            prints[tensor.name] = Fingerprint()
+            stream.write(tensor, source(tensor, prints[tensor.name]))
             del source  # and with it the tensor's graph
         require_merged(deltas)
-        return stream.finish(file_type)
+        made = stream.finish(file_type)
+    known = {name: found.value() for name, found in prints.items()}
+    return replace(made, fingerprints={name: value for name, value in known.items() if value[0]})
 
 
 def _converted(arguments: dict[str, Any], report: Any) -> GgufFile:
@@ -124,7 +130,8 @@ def main() -> int:
         say(error={"class": "ConversionError", "key": key, "values": {"reason": reason_of(error)}})
         return errors.ConversionError.exit_code
     say(progress=[made.size, made.size])
-    say(result={"sha256": made.sha256, "size": made.size, "tensors": made.tensors})
+    result = {"sha256": made.sha256, "size": made.size, "tensors": made.tensors}
+    say(result={**result, "fingerprints": made.fingerprints})
     return 0
 
 

@@ -166,10 +166,10 @@ class History:
         folder = self._folder(name)
         with _usable(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            taken = [int(child.name) for child in folder.iterdir() if child.name.isdecimal()]
-            number = max(taken, default=0) + 1
+            numbered = [child for child in folder.iterdir() if child.name.isdecimal()]
+            number = max((int(child.name) for child in numbered if not _never_was(child)), default=0) + 1
             run = Run(folder / str(number))
-            run.folder.mkdir()
+            run.folder.mkdir(exist_ok=True)
             run.update(
                 schema=SCHEMA,
                 program=version(),
@@ -239,6 +239,11 @@ class History:
                 # a run that was killed before its first record has nothing to be told of
                 if broken.path.exists() or (run / "adapter").exists() or (run / "checkpoints").exists():
                     yield BrokenRun(name_of_folder(folder.name), number, run, broken.reason)
+
+
+def _never_was(folder: Path) -> bool:
+    """Whether the run of this folder was killed before its first record: its number is free."""
+    return folder.is_dir() and {child.name for child in folder.iterdir()} <= {"run.json.new"}
 
 
 @contextmanager

@@ -52,6 +52,16 @@ def test_no_number_is_given_twice_where_a_runs_folder_was_deleted(runs):
     assert begin(runs).number == 5
 
 
+def test_a_run_that_was_killed_before_its_first_record_gives_its_number_to_the_next(runs):
+    begin(runs)
+    killed = runs.home / "zzhua" / "2"
+    killed.mkdir()
+    (killed / "run.json.new").write_text('{"sch', encoding="utf-8")
+    assert begin(runs).number == 2
+    (runs.home / "zzhua" / "3" / "adapter").mkdir(parents=True)
+    assert begin(runs).number == 4
+
+
 def test_the_tenth_run_comes_after_the_ninth(runs):
     for _ in range(10):
         begin(runs)
