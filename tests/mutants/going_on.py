@@ -242,14 +242,14 @@ RECORDED = (
     Mutant(
         "a run's number is the count of folders",
         HISTORY,
-        "number = max(taken, default=0) + 1",
+        "number = max((int(child.name) for child in numbered if not _never_was(child)), default=0) + 1",
         "number = len(taken) + 1",
         (RECORDS + "test_no_number_is_given_twice_where_a_runs_folder_was_deleted",),
     ),
     Mutant(
         "a run's number is the count of runs",
         HISTORY,
-        "number = max(taken, default=0) + 1",
+        "number = max((int(child.name) for child in numbered if not _never_was(child)), default=0) + 1",
         "number = len(self.runs(name)) + 1",
         (RECORDS + "test_no_number_is_given_twice_where_a_runs_folder_was_deleted",),
     ),

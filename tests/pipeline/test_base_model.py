@@ -150,6 +150,22 @@ def test_a_folder_that_is_another_model_by_now_is_refused_by_what_differs(progra
     assert again(program)["gguf"]["digest"] == told["gguf"]["digest"]
 
 
+def test_weights_that_changed_inside_their_file_make_no_other_model_of_the_same_run(program: Program) -> None:
+    told = program.run("--no_register")
+    weights = program.base / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    middle = len(content) // 2 // 4 * 4
+    kept = bytes(content[middle : middle + 4096])
+    content[middle : middle + 4096] = content[middle + 8192 : middle + 12288]
+    weights.write_bytes(content)
+    refused = again(program, "--quantize", "f16", expect=8)
+    assert refused["error"]["key"] == "error.export.other_weights" and ".weight" in refused["error"]["message"]
+    assert not list(program.history.home.rglob("*.gguf"))
+    content[middle : middle + 4096] = kept
+    weights.write_bytes(content)
+    assert again(program)["gguf"]["digest"] == told["gguf"]["digest"]
+
+
 def test_an_unfinished_run_does_not_go_on_with_another_base_model(program: Program) -> None:
     process = program.start_up_to("StepDone:2", "--no_register")
     process.kill()
