@@ -134,18 +134,26 @@ def _renderer(client: OllamaClient, name: str) -> str:
 
 
 def verify(
-    client: OllamaClient, name: str, proofs: Sequence[Proof], *, digest: str | None, **how: Any
+    client: OllamaClient,
+    name: str,
+    proofs: Sequence[Proof],
+    *,
+    digest: str | None,
+    differing: Callable[[], Sequence[str]] = tuple,
+    **how: Any,
 ) -> list[Finding]:
     """Examine a published model (`how` as there); `digest` is the manifest's in the run record.
 
-    An empty list: it is what was published, and this Ollama serves it as trained. Raises Refused for a missing model.
+    Where that is another one, `differing` tells which parts of the model are (words of a Modelfile). An empty list: it
+    is what was published, and this Ollama serves it as trained. Raises Refused for a missing model.
     """
     current = client.digest(name)
     if current is None:
         raise Refused("error.ollama.model_missing", 404, host=client.host, name=name)
     findings = []
     if digest is not None and current != digest:
-        findings.append(Finding("error.proof.digest", {"name": name, "expected": digest[:12], "got": current[:12]}))
+        values = {"name": name, "expected": digest[:12], "got": current[:12], "what": ", ".join(differing()) or "?"}
+        findings.append(Finding("error.proof.digest", values))
     return findings + examine(client, name, proofs, **how)
 
 

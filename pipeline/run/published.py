@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
+from lora_trainer.chat_format import ChatFormat
 from lora_trainer.errors import OllamaError, UsageError
 from lora_trainer.events import Listener, Note, Progress
 from ollama_export.backups import RolledBack, backups_of, rollback
@@ -11,10 +12,11 @@ from ollama_export.proof import verify
 from ollama_export.server.client import OllamaClient
 from ollama_export.server.names import parse_name
 from ollama_export.server.start import ensure_running
+from ollama_export.template import ollama_template
 from pipeline.checks.proofs import proofs_of
 from pipeline.run.history import History, Run, now
 from pipeline.run.standing import last_published, look
-from pipeline.serving import serving_of
+from pipeline.serving import SAMPLING_DEFAULTS, serving_in_ollama, serving_of
 
 
 def connect() -> OllamaClient:
@@ -63,6 +65,30 @@ def roll_back(history: History, name: str, number: int | None = None) -> RolledB
     return done
 
 
+def _differing(client: OllamaClient, name: str, run: Run) -> list[str]:
+    """The parts in which a model in Ollama isn't what the run published, in the words of a Modelfile."""
+    shown, serving = client.show(name), serving_of(run.record)
+    there, _ = serving_in_ollama(shown)
+    chat_format = ChatFormat.from_json(run.record["chat_format"])
+    weights = client.stored_gguf(name)
+    wanted = serving.all_parameters(chat_format.end_of_turn)
+    # what an older version has not written is nobody's change
+    usual = {parameter for parameter in SAMPLING_DEFAULTS if parameter not in serving.parameters}
+    parameters = {parameter: there.parameters.get(parameter) for parameter in {*wanted, *there.parameters}}
+    found = {
+        "FROM": weights is not None and weights not in run.weights,
+        "TEMPLATE": not serving.keep_chat_template and shown.get("template") != ollama_template(chat_format),
+        "SYSTEM": (shown.get("system") or "") != (run.record["system"] or ""),
+        "PARAMETER": any(
+            value != wanted.get(parameter) and not (parameter in usual and value is None)
+            for parameter, value in parameters.items()
+        ),
+        "LICENSE": there.license != serving.license,
+        "MESSAGE": there.messages != serving.messages,
+    }
+    return [word for word, differs in found.items() if differs]
+
+
 def verify_published(history: History, name: str, listener: Listener) -> tuple[Run, bool]:
     """Prove the model in Ollama against the record of the run that stands there again.
 
@@ -81,6 +107,7 @@ def verify_published(history: History, name: str, listener: Listener) -> tuple[R
         name,
         proofs_of(run, serving.messages),
         digest=current if current in run.digests else known,
+        differing=lambda: _differing(client, name, run),
         strict=not serving.keep_chat_template,
         must_stop=run.record["ollama"]["stops"],
         report=lambda task, done, total: listener(Progress(task, done, total)),

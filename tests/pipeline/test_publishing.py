@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 from functools import partial
@@ -189,6 +190,43 @@ def test_verifying_fails_on_another_model_though_it_renders_alike(
         verify_published(history, "zzhua", heard.append)
     assert (caught.value.key, caught.value.values["count"]) == ("error.verify_failed", 1)
     assert "error.proof.digest" in notes(heard)
+
+
+@pytest.mark.parametrize(
+    ("changed", "what"),
+    [
+        ({"system": "You are old."}, "SYSTEM"),
+        ({"parameters": {"temperature": 0.9}}, "PARAMETER"),
+        ({"parameters": {"num_ctx": 512}, "license": ["Mine."]}, "PARAMETER, LICENSE"),
+        ({"template": "{{ .Prompt }}"}, "TEMPLATE"),
+    ],
+    ids=str,
+)
+def test_verifying_says_what_was_changed_by_hand(
+    run: Run, history: History, client: OllamaClient, changed: dict[str, Any], what: str
+) -> None:
+    register(run, client)
+    client.create("zzhua", from_="zzhua", **changed)
+    heard: list[Event] = []
+    with pytest.raises(OllamaError):
+        verify_published(history, "zzhua", heard.append)
+    (found,) = [event.values for event in heard if isinstance(event, Note) and event.key == "error.proof.digest"]
+    assert found["what"] == what
+
+
+def test_verifying_says_that_the_weights_are_others(
+    run: Run, history: History, client: OllamaClient, tiny_gguf: Path
+) -> None:
+    register(run, client)
+    shown = client.show("zzhua")
+    digest = hashlib.sha256(tiny_gguf.read_bytes()).hexdigest()
+    same = {"template": shown["template"], "system": shown["system"], "parameters": {"temperature": 0.3}}
+    client.create_from_file("zzhua", tiny_gguf, digest, **same)
+    heard: list[Event] = []
+    with pytest.raises(OllamaError):
+        verify_published(history, "zzhua", heard.append)
+    (found,) = [event.values for event in heard if isinstance(event, Note) and event.key == "error.proof.digest"]
+    assert found["what"].startswith("FROM")
 
 
 def test_verifying_fails_where_ollama_serves_the_same_model_otherwise_by_now(
