@@ -2,40 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lora_trainer.errors import BaseModelError, OllamaError
+from lora_trainer.errors import BaseModelError, OllamaError, ResourceError
+from ollama_export.server.answer import Answer, answer_of, broken_off
 from ollama_export.server.names import same_name
 from ollama_export.server.transport import CONNECT_SECONDS, PATIENT, Refused, Transport, Upload
 
 Messages = Sequence[Mapping[str, str]]
 
 
+SERVICE_STORE = Path("/usr/share/ollama/.ollama/models")
+"""Of the service that Ollama's installer sets up on Linux."""
 SECONDS_AFTER_TIMEOUT = 120.0
 """How long a create may go on behind a proxy that has given it up."""
-_COUNTS = ("prompt_eval_count", "eval_count")
-_REPEATS = "token repeat limit reached"
-"""Ollama since 0.34.1; before, such an answer just ended."""
-_NO_TEXT = "does not match the expected"
-"""llama.cpp's server, of bytes that are no UTF-8."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a model said; counts in tokens, the prompt's with BOS, None where the server didn't tell."""
-
-    text: str
-    stopped: bool
-    """By itself, rather than by a limit or because the server broke it off."""
-    prompt_tokens: int | None
-    tokens: int | None
-    repeats: bool = False
-    """It was broken off since it only repeated itself."""
 
 
 class OllamaClient:
@@ -118,6 +104,31 @@ class OllamaClient:
         lines = modelfile.partition("\nTEMPLATE ")[0].splitlines()
         first = next((number for number, line in enumerate(lines) if line.startswith("FROM ")), None)
         return ["", *lines] if first is None else [lines[first].removeprefix("FROM "), *lines[first + 1 :]]
+
+    def store(self) -> Path | None:
+        """The folder in which Ollama keeps its files, where this machine can see it.
+
+        Its models tell; of a server without any, it is where it usually is: of this user, or of the service's.
+        """
+        if not self.is_local:
+            return None
+        for model in self.tags()[:3]:
+            blob = Path(self._sources(model["name"])[0])
+            if blob.is_absolute() and blob.parent.is_dir():
+                return blob.parent
+        named = os.environ.get("OLLAMA_MODELS")
+        usual = [Path(named)] if named else [Path.home() / ".ollama" / "models", SERVICE_STORE]
+        return next((place for place in usual if place.is_dir()), None)
+
+    @property
+    def rewrites(self) -> bool:
+        """Whether this server passes every upload through llama-quantize, which takes two more copies of it.
+
+        So did all before 0.34.1 (server/create.go); a build that doesn't tell its version is taken for one.
+        """
+        numbers = re.match(r"(\d+)\.(\d+)\.(\d+)", self.version())
+        version = tuple(map(int, numbers.groups())) if numbers else (0, 0, 0)
+        return version < (0, 34, 1)
 
     def has_blob(self, digest: str) -> bool:
         """Does the server hold a file of this sha256 (hex)?"""
@@ -204,9 +215,17 @@ class OllamaClient:
                 if refused.key == "error.ollama.in_between.time" and self._has_made(name, digest):
                     return
                 if not tries_left or not _lacks_layer(refused):
-                    raise
+                    raise self._for_lack_of_disk(refused, path) or refused from None
             else:
                 return
+
+    def _for_lack_of_disk(self, refused: Refused, path: Path) -> ResourceError | None:
+        """What a failed create means where its disk has no room for one more copy, which is seldom said."""
+        store = self.store() if refused.key == "error.ollama.refused" else None
+        if store is None or shutil.disk_usage(store).free > path.stat().st_size:
+            return None
+        values = {"host": self.host, "call": "POST /api/create", "message": refused.values["message"]}
+        return ResourceError("error.ollama.disk_full", **values)
 
     def _has_made(self, name: str, digest: str) -> bool:
         """Whether the server has finished what a proxy before it didn't wait for; asked for some time."""
@@ -242,8 +261,8 @@ class OllamaClient:
         try:
             reply = self._chat(name, messages, options)
         except Refused as refused:
-            return _broken_off(refused)
-        return _answer(reply, str((reply.get("message") or {}).get("content", "")))
+            return broken_off(refused)
+        return answer_of(reply, str((reply.get("message") or {}).get("content", "")))
 
     def generate(self, name: str, prompt: str, *, raw: bool = False, **options: Any) -> Answer:
         """The continuation of a prompt; `raw` takes it as it is, without template and system prompt."""
@@ -251,8 +270,8 @@ class OllamaClient:
         try:
             reply = self._http.json("POST", "/api/generate", body, timeout=PATIENT)
         except Refused as refused:
-            return _broken_off(refused)
-        return _answer(reply, str(reply.get("response", "")))
+            return broken_off(refused)
+        return answer_of(reply, str(reply.get("response", "")))
 
     def rendered(self, name: str, messages: Messages) -> str | None:
         """The prompt that the model would get; None from an Ollama too old to tell (it answers instead)."""
@@ -297,21 +316,6 @@ def _lacks_layer(refused: Refused) -> bool:
     """Whether a layer's file was gone."""
     opened = re.search(r"open .*sha256-[0-9a-f]{64}", refused.values["message"])
     return opened is not None or refused.key == "error.ollama.model_missing"
-
-
-def _answer(reply: Mapping[str, Any], text: str) -> Answer:
-    stopped = bool(reply.get("done")) and reply.get("done_reason", "stop") == "stop"
-    prompt_tokens, tokens = (int(reply[name]) or None if name in reply else None for name in _COUNTS)
-    return Answer(text, stopped, prompt_tokens, tokens)
-
-
-def _broken_off(refused: Refused) -> Answer:
-    """The answer that an error means: the model was at work, and what it said was no answer. Raises all others."""
-    message = refused.values["message"].lower()
-    repeats = _REPEATS in message
-    if not repeats and _NO_TEXT not in message:
-        raise refused
-    return Answer("", False, None, None, repeats=repeats)
 
 
 def _nothing(*_: Any) -> None:

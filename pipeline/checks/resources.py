@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -21,13 +20,12 @@ SPARE_DISK = 256 << 20
 
 
 def check_disk(job: Job, base: BaseModel) -> dict[str, Any]:
-    """Room for the GGUF, and for Ollama's copy of it where its store is on this machine; raises ResourceError."""
+    """Room for the GGUF, and for Ollama's copies of it where its store is on this machine; raises ResourceError."""
     written = base.parameters * FILE_TYPES[job.serving.quantize].bytes_per_weight
     needed: dict[Path, float] = {_existing(job.history.home): written + SPARE_DISK}
-    if job.client is not None and job.client.is_local:
-        store = _existing(Path(os.environ.get("OLLAMA_MODELS") or Path.home() / ".ollama" / "models"))
+    if job.client is not None and (store := job.client.store()) is not None:
         same = next((place for place in needed if place.stat().st_dev == store.stat().st_dev), store)
-        needed[same] = needed.get(same, 0) + written
+        needed[same] = needed.get(same, 0) + written * (3 if job.client.rewrites else 1)
     for place, size in needed.items():
         free = shutil.disk_usage(place).free
         if free < size:

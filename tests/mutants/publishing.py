@@ -115,8 +115,8 @@ MUTANTS = (
     Mutant(
         "another model passes where it renders alike",
         PROOF,
-        '"got": current[:12]}))',
-        '"got": current[:12]}, fatal=False))',
+        'Finding("error.proof.digest", values)',
+        'Finding("error.proof.digest", values, fatal=False)',
         (PUBLISHING + "test_verifying_finds_nothing_or_what_has_changed",),
     ),
     Mutant(
@@ -198,7 +198,7 @@ MUTANTS = (
     ),
     Mutant(
         "an answer cut by the limit counts as one that stopped",
-        CLIENT,
+        "ollama_export/server/answer.py",
         'reply.get("done_reason", "stop") == "stop"',
         'reply.get("done_reason", "stop") != ""',
         (ASKING + "test_an_answer_knows_whether_it_stopped_by_itself",),

@@ -83,7 +83,7 @@ REQUESTS = (
         STANDING,
         '{"continue": continues, "overwrite": not continues}',
         '{"continue": continues}',
-        (MEANT + "test_what_is_served_or_told_otherwise_is_the_same_training",),
+        (MEANT + "test_what_was_begun_as_a_continuation_is_not_gone_on_with_by_overwriting",),
     ),
     Mutant(
         "--resume ignores flags in silence",

@@ -9,6 +9,7 @@ import base64
 import hashlib
 import http.client
 import json
+import shutil
 import socket
 import struct
 import threading
@@ -357,6 +358,40 @@ def test_an_error_that_is_no_json_is_not_ollamas_own(
     error = raised(server.client.tags)
     assert isinstance(error, Refused) and error.key == "error.ollama.in_between" + kind
     assert (error.values["status"], error.values["message"]) == (status, said)
+
+
+@pytest.mark.parametrize(("free", "key"), [(3, "error.ollama.disk_full"), (1 << 40, "error.ollama.refused")])
+def test_a_create_that_fails_beside_a_full_disk_is_said_to_lack_room(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, key: str
+) -> None:
+    path = tmp_path / "m.gguf"
+    path.write_bytes(b"GGUF")
+    told = "failed to validate GGUF with llama-quantize: llama-quantize failed: exit status 1"
+
+    def answer(request: Any) -> None:
+        request.body()
+        if request.path == "/api/create":
+            request.answer(500, {"error": told})
+        elif request.path == "/api/tags":
+            request.answer(200, {"models": [{"name": "other:latest", "digest": "d"}]})
+        else:
+            request.answer(200, {"modelfile": f"FROM {tmp_path}/sha256-{'0' * 64}"})
+
+    client = serve(answer).client
+    assert client.store() == tmp_path
+    asked: list[Path] = []
+    usage = shutil.disk_usage(tmp_path)._replace(free=free)
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: (asked.append(place), usage)[1])
+    error = raised(lambda: client.create_from_file("t1", path, hashlib.sha256(b"GGUF").hexdigest()))
+    assert error.key == key and told in str(error.values["message"]) and asked == [tmp_path]
+
+
+@pytest.mark.parametrize(
+    ("version", "rewrites"),
+    [("0.33.0-rc2", True), ("0.34.0", True), ("0.34.1", False), ("0.40.2", False), ("1.0.0", False), ("0.0.0", True)],
+)
+def test_an_ollama_before_0_34_1_takes_room_for_three_copies(serve: Serve, version: str, rewrites: bool) -> None:
+    assert serve(lambda r: r.answer(200, {"version": version})).client.rewrites is rewrites
 
 
 def test_a_login_before_the_address_is_sent_and_never_shown(serve: Serve) -> None:

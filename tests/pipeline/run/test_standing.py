@@ -153,6 +153,18 @@ def test_what_is_served_or_told_otherwise_is_the_same_training(
     assert (unfinished(history, asked, "zzhua") is not None) is goes_on
 
 
+@pytest.mark.parametrize(
+    ("flags", "goes_on"),
+    [({"on_exists": "continue"}, True), ({"on_exists": "overwrite"}, False), ({"force": True}, False), ({}, True)],
+)
+def test_what_was_begun_as_a_continuation_is_not_gone_on_with_by_overwriting(
+    history: History, flags: dict[str, Any], goes_on: bool
+) -> None:
+    trained(history, status="failed", request={"epochs": 3.0}, strategy="custom")
+    asked = Request(ollama_name="zzhua", epochs=3.0, **flags)
+    assert (unfinished(history, asked, "zzhua") is not None) is goes_on
+
+
 def test_resuming_with_flags_that_would_train_otherwise_names_them(history: History) -> None:
     trained(history, status="failed", request={"epochs": 3.0}, strategy=None)
     assert unfinished(history, Request(resume=True), "zzhua") is not None
