@@ -32,6 +32,7 @@ def export_gguf(
     add_bos: bool,
     eos_token: str,
     llama_cpp: Path | None = None,
+    foretaste: Path | None = None,
     progress: Progress = unheard,
 ) -> GgufFile:
     """Write the merged model to `out`; `progress` hears bytes written and their total.
@@ -39,7 +40,8 @@ def export_gguf(
     Each delta is added to its weight in float32, then rounded once to `file_type` (a name of FILE_TYPES; K-quants are
     mixed as llama.cpp mixes them). With a base that is a GGUF, tensors without a delta keep their type, but that
     K-quants are made of those in floats, too. `chat_template` None keeps the base's own; `eos_token` is the text of
-    the token that ends a turn. `out` appears when it is whole and on disk, and not before.
+    the token that ends a turn. `foretaste` is a larger base model of the same kind, whose export is planned first: what
+    it would fail of is raised. `out` appears when it is whole and on disk, and not before.
 
     Raises ConversionError (with the converter's own reason), ResourceError when disk or memory is not enough.
     """
@@ -53,6 +55,7 @@ def export_gguf(
         "add_bos": add_bos,
         "eos_token": eos_token,
         "llama_cpp": str(llama_cpp.absolute()) if llama_cpp else None,
+        "foretaste": str(foretaste.absolute()) if foretaste else None,
     }
     try:
         result = _run_worker(arguments, progress)

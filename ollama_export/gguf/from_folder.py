@@ -79,11 +79,12 @@ class ArrayRows:
 
 
 def plan_folder(
-    folder: Path, deltas: dict[str, LoraDelta], file_type: str, name: str
+    folder: Path, deltas: dict[str, LoraDelta], file_type: str, name: str, *, only_tensors: bool = False
 ) -> tuple[dict[str, bytes], list[tuple[TensorInfo, Source]]]:
     """Metadata and tensors of the GGUF, no weight read yet. To be called where `use_converter` has been.
 
     `file_type` is one that the converter knows (f32, f16, bf16, q8_0); each source rounds once, to any other as well.
+    `only_tensors`: no metadata, for which the whole vocabulary would be read.
     Raises ConversionError with the converter's reason when it can't convert.
     """
     import gguf
@@ -116,10 +117,12 @@ def plan_folder(
     converter.get_tensors = merged_tensors
     converter.get_vocab_base_pre = pre_tokenizer
     converter.prepare_tensors()
-    converter.prepare_metadata(vocab_only=False)
+    if not only_tensors:
+        converter.prepare_metadata(vocab_only=False)
 
     writer = converter.gguf_writer
-    metadata = {key: encode(v.value, v.type, v.sub_type) for key, v in writer.kv_data[0].items()}
+    values = {} if only_tensors else writer.kv_data[0]
+    metadata = {key: encode(v.value, v.type, v.sub_type) for key, v in values.items()}
     plan: list[tuple[TensorInfo, Source]] = []
     for tensor_name, info in writer.tensors[0].items():
         tensor = TensorInfo(tensor_name, tuple(info.shape), int(info.dtype))
@@ -127,13 +130,17 @@ def plan_folder(
     return metadata, plan
 
 
-def _match(deltas: dict[str, LoraDelta], weights: list[str]) -> dict[str, LoraDelta]:
-    # the converter and newer transformers leave out or move the parts that say "this is the text model"
-    def bare(name: str) -> str:
-        return ".".join(part for part in name.split(".") if part not in ("model", "language_model", "text_model"))
+def bare_name(name: str) -> str:
+    """A weight's name without the parts that say "this is the text model".
 
-    by_bare = {bare(name): delta for name, delta in deltas.items()}
-    return {weight: by_bare[bare(weight)] for weight in weights if bare(weight) in by_bare}
+    The converter and newer transformers leave them out or move them.
+    """
+    return ".".join(part for part in name.split(".") if part not in ("model", "language_model", "text_model"))
+
+
+def _match(deltas: dict[str, LoraDelta], weights: list[str]) -> dict[str, LoraDelta]:
+    by_bare = {bare_name(name): delta for name, delta in deltas.items()}
+    return {weight: by_bare[bare_name(weight)] for weight in weights if bare_name(weight) in by_bare}
 
 
 def _merged(tensor: Any, delta: LoraDelta | None, lazy: Any) -> Any:

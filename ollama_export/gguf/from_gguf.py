@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,18 +88,28 @@ def _pieces(path: Path, old: TensorInfo, delta: LoraDelta | None, new: TensorInf
     return encoded_pieces(new, StoredRows(path, old, delta), hear)
 
 
-def _by_tensor(head: GgufHead, deltas: dict[str, LoraDelta]) -> dict[str, LoraDelta]:
+def tensor_names(head: GgufHead, weights: Iterable[str]) -> dict[str, str]:
+    """Of weights as transformers names them, those that the GGUF's architecture has: their names there.
+
+    Raises ConversionError for an architecture whose weights can't be matched.
+    """
     import gguf
 
-    architecture = str(head.get("general.architecture"))
+    architecture = head.architecture
     if architecture not in ARCHITECTURES:
         values = {"architecture": architecture, "source": head.get("general.name", "GGUF")}
         raise ConversionError("error.base.not_mergeable", known=", ".join(ARCHITECTURES), **values)
     key = {name: key for key, name in gguf.MODEL_ARCH_NAMES.items()}[architecture]
     names = gguf.get_tensor_name_map(key, head.get(f"{architecture}.block_count"))
+    found = {weight: names.get_name(weight, try_suffixes=(".weight",)) for weight in weights}
+    return {weight: name for weight, name in found.items() if name is not None}
+
+
+def _by_tensor(head: GgufHead, deltas: dict[str, LoraDelta]) -> dict[str, LoraDelta]:
+    architecture, names = head.architecture, tensor_names(head, deltas)
     found = {}
     for weight, delta in deltas.items():
-        name = names.get_name(weight, try_suffixes=(".weight",))
+        name = names.get(weight)
         if name is None:
             raise ConversionError("error.adapter.unmerged", count=1, names=weight)
         if architecture == "llama" and name.endswith(("attn_q.weight", "attn_k.weight")):

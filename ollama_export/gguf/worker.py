@@ -24,6 +24,7 @@ from lora_trainer import errors
 from ollama_export.gguf.converter import converter_folder, use_converter
 from ollama_export.gguf.fingerprint import Fingerprint
 from ollama_export.gguf.foreign_code import refuse_foreign_code
+from ollama_export.gguf.foretaste import plan_without_learning
 from ollama_export.gguf.from_folder import general_name, plan_folder
 from ollama_export.gguf.from_gguf import is_mostly_new, plan_gguf
 from ollama_export.gguf.head import gguf_head
@@ -47,6 +48,8 @@ def convert(arguments: dict[str, Any], report: Any) -> GgufFile:
     use_converter(converter_folder(Path(arguments["llama_cpp"]) if arguments["llama_cpp"] else None))
     # K-quants are mixed by the names of what would be in 16 bits
     floats = file_type if FILE_TYPES[file_type].by_converter else "f16"
+    if arguments["foretaste"]:
+        plan_without_learning(Path(arguments["foretaste"]), arguments["kind"], deltas, floats)
     if arguments["kind"] == "gguf":
         metadata, plan = plan_gguf(base, deltas, floats)
     else:

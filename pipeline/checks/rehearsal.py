@@ -74,6 +74,7 @@ def rehearse(job: Job, prepared: Prepared, listener: Listener) -> None:
                 add_bos=prepared.chat_format.tokenizer_adds_bos,
                 eos_token=prepared.chat_format.end_of_turn,
                 llama_cpp=job.request.llama_cpp,
+                foretaste=prepared.base.path,
             )
         if tiny is None:
             return

@@ -335,3 +335,27 @@ def test_k_quants_are_mixed_as_llama_cpp_mixes_them(f16: Path, tmp_path: Path) -
     assert made.sha256 == hashlib.sha256(made.path.read_bytes()).hexdigest()
     with Engine(f16, context=256) as one, Engine(made.path, context=256) as other:
         assert divergence(one.logprobs(PROMPTS[0]), other.logprobs(PROMPTS[0])) < 0.5
+
+
+def test_what_the_export_of_the_real_base_model_would_fail_of_is_found_by_planning_it(
+    qwen: Path, tmp_path: Path
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    adapter = make_adapter(qwen, tmp_path / "adapter")
+    assert export(qwen, tmp_path / "out.gguf", adapter, foretaste=qwen).tensors
+    real = Path(shutil.copytree(qwen, tmp_path / "real"))
+    weights = load_file(real / "model.safetensors")
+
+    def planned(**changed: Any) -> ConversionError:
+        kept = {name: weight for name, weight in {**weights, **changed}.items() if weight is not None}
+        save_file(kept, real / "model.safetensors", metadata={"format": "pt"})
+        with pytest.raises(ConversionError) as caught:
+            export(qwen, tmp_path / "no.gguf", adapter, foretaste=real)
+        return caught.value
+
+    odd = planned(**{"model.layers.0.self_attn.gizmo.weight": weights["model.norm.weight"].clone()})
+    assert odd.key == "error.export.converter" and "gizmo" in odd.values["reason"]
+    names = [name for name in weights if name.endswith("mlp.up_proj.weight")]
+    assert planned(**dict.fromkeys(names)).values["names"] == "layers.N.mlp.up_proj.weight"
+    assert not (tmp_path / "no.gguf").exists()

@@ -74,7 +74,7 @@ def test_rolling_back_brings_the_backup_and_its_run_back(
 def test_a_run_is_brought_back_by_its_number_or_has_to_be_made_again(
     client: OllamaClient, history: History, tiny_gguf: Path
 ) -> None:
-    for number in (1, 2, 3):
+    for number in (1, 2, 3, 4):
         put(client, tiny_gguf, f"model {number}")
         published(history, client)
         if number != 2:
