@@ -201,7 +201,7 @@ BACKED_UP = (
         PUBLISH,
         "if client.digest(staging) != staged:",
         "if not staged:",
-        (SWAPPED + "test_a_staged_model_that_is_gone_or_another_by_now_is_made_again",),
+        (SWAPPED + "test_a_staged_model_that_is_another_when_it_is_to_be_swapped_in_is_not",),
     ),
     Mutant(
         "an older backup of the same model counts as the newest one",

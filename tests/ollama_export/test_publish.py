@@ -23,6 +23,7 @@ from ollama_export.gguf.export import export_gguf
 from ollama_export.llama_cpp.engine import Engine
 from ollama_export.proof import Finding, Proof, ProofFailed, examine, verify
 from ollama_export.publish import Publication, publish
+from ollama_export.server.answer import Answer
 from ollama_export.server.client import OllamaClient
 from ollama_export.server.transport import Refused
 from tests.ollama_server.server import OllamaServer
@@ -700,6 +701,30 @@ def test_a_swap_after_which_another_model_has_the_name_is_an_error(publisher: Pu
     assert publisher.beside() == {"latest", publication.staging.partition(":")[2], "backup-DATE-1"}
     published = publish(publisher.client, publication)
     assert publisher.answers("new") and publisher.system(published.backup) == "theirs"
+
+
+class StagingTaken(OllamaClient):
+    """Somebody else makes a model of theirs under the staging tag when ours there has been proven."""
+
+    asked = False
+
+    def chat(self, name: str, *more: Any, **options: Any) -> Answer:
+        self.asked = True
+        return super().chat(name, *more, **options)
+
+    def unload(self, name: str, seconds: float = 10.0) -> None:
+        super().unload(name, seconds)
+        if self.asked and "staging" in name:
+            self.create(name, from_=name, system="theirs")
+
+
+def test_a_staged_model_that_is_another_when_it_is_to_be_swapped_in_is_not(publisher: Publisher) -> None:
+    publisher.put("old")
+    publication = publisher.publication("new")
+    error = raised(lambda: publish(StagingTaken(publisher.client.host), publication))
+    assert error.key == "error.publish.staging_changed" and publisher.system() == "old"
+    publish(publisher.client, publication)
+    assert publisher.answers("new")
 
 
 FAULTS = [

@@ -48,7 +48,9 @@ def test_no_number_is_given_twice_where_a_runs_folder_was_deleted(runs):
     shutil.rmtree(runs.runs("zzhua")[0].folder)
     assert begin(runs).number == 4
     assert [run.number for run in runs.runs("zzhua")] == [2, 3, 4]
-    (last.folder.parent / "notes of mine").mkdir()
+    notes = last.folder.parent / "notes of mine" / "ideas.txt"
+    notes.parent.mkdir()
+    notes.write_text("more rows", encoding="utf-8")
     assert begin(runs).number == 5
 
 
