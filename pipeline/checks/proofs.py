@@ -67,6 +67,8 @@ def _ids(text: str, chat_format: ChatFormat, tokenizer: Any) -> list[int]:
 def proofs_of(run: Run, before: Sequence[Mapping[str, str]] = ()) -> tuple[Proof, ...]:
     """The proofs in a run's record, each conversation behind the turns that stand before every one (MESSAGE)."""
     proofs = tuple(Proof(tuple(p["messages"]), p["prompt"], p["tokens"]) for p in run.record["proofs"])
+    if not before:
+        return proofs
     return behind(before, proofs, ChatFormat.from_json(run.record["chat_format"]), run.record["system"])
 
 

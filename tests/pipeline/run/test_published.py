@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from lora_trainer.chat_format import ChatFormat
 from lora_trainer.errors import OllamaError, UsageError
 from lora_trainer.events import Event, Note, ignore
 from lora_trainer.plan import TrainPlan
@@ -16,6 +17,19 @@ from pipeline.run.history import History, Run
 from pipeline.run.published import roll_back, verify_published
 from pipeline.run.standing import look
 
+CHATML = ChatFormat(
+    opening="<|im_start|>system\n",
+    opening_without_system="",
+    system_place="own",
+    system_before="",
+    system_after="<|im_end|>\n",
+    user_before="<|im_start|>user\n",
+    user_after="<|im_end|>\n",
+    assistant_before="<|im_start|>assistant\n",
+    assistant_after="<|im_end|>\n",
+    generation_prompt="<|im_start|>assistant\n",
+    end_of_turn="<|im_end|>",
+)
 QUESTION = [{"role": "user", "content": "在吗？"}]
 
 
@@ -45,6 +59,7 @@ def published(history: History, client: OllamaClient, **values: Any) -> Run:
     }
     ollama = {"digest": client.digest("zzhua"), "gguf": client.stored_gguf("zzhua"), "stops": False}
     given = {"plan": TrainPlan().to_json(), "keep_chat_template": False, "proofs": [proof], "ollama": ollama}
+    given |= {"chat_format": CHATML.to_json(), "system": None}
     run = history.begin("zzhua", **{**given, "quantize": "q8_0", "parameters": {}, **values})
     run.mark_done("train", 1)
     entry = {**ollama, "gguf": None, "backup": None, "finished": "2026-01-01", "order": history.next_order("zzhua")}
