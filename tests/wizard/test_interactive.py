@@ -102,7 +102,7 @@ def test_where_the_base_model_is_gone_it_is_asked_what_to_train_on(tmp_path):
         program.run("--ollama_name", model, "--epochs", "0.5")
         program.base.rename(tmp_path / "moved")
         flags = ("--ollama_name", model, "--continue_train", "--add_epochs", "1", "--dry_run")
-        for row, base, epochs in (("1", f"ollama:{model}", "1.0"), ("2", str(tmp_path / "moved"), "1.5")):
+        for row, base, epochs in (("1", f"ollama:{model}", "1.0"), ("2", "./moved", "1.5")):
             with start(program, *flags) as terminal:
                 terminal.wait_for("已经没有了").wait_for(f"1) ollama:{model}").wait_for("2) 其他").send(row, ENTER)
                 if row == "2":
