@@ -47,8 +47,9 @@ def test_blocks_give_what_the_whole_mask_gives(
     ours, _ = tree_attention._attend(Layer(), query, key, value, cut, scaling=0.3, dropout=0.0, use_cache=False)
     gradients = torch.autograd.grad(ours, (query, key, value), upstream)
     for found, wanted in zip((ours, *gradients), (whole, *expected), strict=True):
-        # float32 rounds each of the sums by 1e-7, and their order is the kernels'
-        assert (found - wanted).norm() <= 1e-5 * wanted.norm()
+        # float32 rounds each of the sums by 1e-7, and their order is the kernels'; the gradients of query and key of a
+        # token that sees itself alone are 0, and what a kernel has in their place is rounding of what came from above
+        assert (found - wanted).norm() <= 1e-5 * max(wanted.norm(), upstream.norm())
 
 
 def test_a_tree_without_branches_worth_it_keeps_its_whole_mask() -> None:
