@@ -275,11 +275,11 @@ RECORDED = (
         (RECORDS + "test_a_write_that_fails_half_way_leaves_the_old_record",),
     ),
     Mutant(
-        "a half written record ends the program",
+        "a holder that is half written ends the program",
         RECORD,
         "except (OSError, ValueError):",
         "except OSError:",
-        (RECORDS + "test_a_half_written_record_is_passed_over_and_never_made",),
+        (RECORDS + "test_a_holder_that_is_half_written_is_a_holder_nobody_knows",),
     ),
     Mutant(
         "a later version's record is read as if it were ours",

@@ -33,7 +33,7 @@ MUTANTS = (
         PUBLISH,
         'if facts and facts["digest"] == digest:',
         "if facts:",
-        (PUBLISHING + "test_the_proof_of_another_model_in_the_journal_proves_nothing",),
+        (PUBLISHING + "test_a_proof_in_the_journal_counts_for_the_digest_that_was_proven_alone",),
     ),
     Mutant(
         "a journal that says swapped is trusted whatever has the name",

@@ -638,6 +638,16 @@ def test_the_proof_of_another_model_in_the_journal_proves_nothing(publisher: Pub
     assert error.key == "error.proof.rendered" and publisher.answers("old")
 
 
+def test_a_proof_in_the_journal_counts_for_the_digest_that_was_proven_alone(publisher: Publisher) -> None:
+    good, journal = publisher.publication("new"), Journal(die_after="proven")
+    with pytest.raises(Killed):
+        publish(publisher.client, good, mark=journal.mark)
+    done = {**journal.done, "proven": {**journal.done["proven"], "digest": "0" * 64}}
+    bad = replace(good, proofs=wrong(good.proofs, tokens=1))
+    error = raised(lambda: publish(publisher.client, bad, done=done))
+    assert error.key == "error.proof.tokens" and not publisher.client.exists(publisher.name)
+
+
 @pytest.mark.parametrize("replaced", [False, True], ids=["gone", "another model"])
 @pytest.mark.parametrize("step", ["staged", "proven", "backed_up"])
 def test_a_staged_model_that_is_gone_or_another_by_now_is_made_again(

@@ -181,6 +181,14 @@ def test_a_second_process_is_told_at_once_who_holds_the_name(runs, monkeypatch):
         pass
 
 
+def test_a_holder_that_is_half_written_is_a_holder_nobody_knows(runs):
+    with runs.lock("zzhua"):
+        (runs.home / "zzhua" / "holder.json").write_text('{"pid": 1', encoding="utf-8")
+        with pytest.raises(UsageError) as refused, History(runs.home).lock("zzhua"):
+            pass
+    assert (refused.value.key, refused.value.values["pid"]) == ("error.lock.held", "?")
+
+
 def test_the_same_request_is_known_again_and_another_is_not(runs):
     request = Request(ollama_name="zzhua", epochs=3.0)
     run = runs.begin("zzhua", plan=TrainPlan().to_json(), request=identity(request), strategy=None)
