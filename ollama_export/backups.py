@@ -86,7 +86,7 @@ def rollback(client: OllamaClient, name: str, digests: Collection[str] | None = 
     if digests is None:
         # a model may have been backed up twice: it is as old as its newest backup, or the steps would go round
         newer = {backup.digest for backup in backups[: stands_at + 1]}
-        wanted = next((backup for backup in backups[stands_at + 1 :] if backup.digest not in newer), None)
+        wanted = next((backup for backup in backups if backup.digest not in newer), None)
     else:
         wanted = next((backup for backup in backups if backup.digest in digests), None)
     if wanted is None:

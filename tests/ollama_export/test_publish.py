@@ -679,8 +679,9 @@ def test_what_is_asked_for_otherwise_by_now_is_made_anew(publisher: Publisher, o
         "parameters": {"parameters": {**publication.parameters, "seed": 5}},
         "weights": weights(other_gguf),
     }
-    changed = replace(publication, **changes[change])
-    published = publish(publisher.client, changed, done=journal.done, mark=Journal().mark)
+    changed, anew = replace(publication, **changes[change]), Journal()
+    published = publish(publisher.client, changed, done=journal.done, mark=anew.mark)
+    assert anew.done["staging"] == {"wanted": changed.wanted, "tag": changed.staging}
     assert published.digest == publish(publisher.client, changed).digest == publisher.client.digest(publisher.name)
     assert publisher.system() == changed.system
 
