@@ -14,6 +14,8 @@ from ollama_export.gguf.from_gguf import plan_gguf, tensor_names
 from ollama_export.gguf.head import gguf_head
 from ollama_export.gguf.lora_delta import LoraDelta
 
+_LAYER = re.compile(r"(?<=\.)\d+(?=\.)")
+
 
 def plan_without_learning(base: Path, kind: str, adapted: Iterable[str], file_type: str) -> None:
     """Plan the export of the base model at `base`, a delta of zeros on every weight of the kinds in `adapted`.
@@ -36,7 +38,7 @@ def plan_without_learning(base: Path, kind: str, adapted: Iterable[str], file_ty
 
 def _kind(name: str) -> str:
     """A weight's name whatever its layer."""
-    return re.sub(r"(?<=\.)\d+(?=\.)", "N", bare_name(name))
+    return _LAYER.sub("N", bare_name(name))
 
 
 def _nothing(shape: tuple[int, ...]) -> LoraDelta:
@@ -53,6 +55,6 @@ def _shapes_in_folder(folder: Path) -> dict[str, tuple[int, ...]]:
 def _shapes_in_gguf(head: GgufHead, adapted: Iterable[str]) -> dict[str, tuple[int, ...]]:
     shapes = {tensor.name: tensor.shape for tensor in head.tensors}
     layers = head.get(f"{head.architecture}.block_count")
-    names = {re.sub(r"(?<=\.)\d+(?=\.)", str(layer), name, count=1) for name in adapted for layer in range(layers)}
+    names = {_LAYER.sub(str(layer), name, count=1) for name in adapted for layer in range(layers)}
     found = tensor_names(head, names)
     return {name: shapes[tensor] for name, tensor in found.items() if tensor in shapes}

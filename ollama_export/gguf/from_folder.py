@@ -84,7 +84,7 @@ def plan_folder(
     """Metadata and tensors of the GGUF, no weight read yet. To be called where `use_converter` has been.
 
     `file_type` is one that the converter knows (f32, f16, bf16, q8_0); each source rounds once, to any other as well.
-    `only_tensors`: no metadata, for which the whole vocabulary would be read.
+    `only_tensors`: next to no metadata, for which the whole vocabulary would be read.
     Raises ConversionError with the converter's reason when it can't convert.
     """
     import gguf
@@ -121,8 +121,7 @@ def plan_folder(
         converter.prepare_metadata(vocab_only=False)
 
     writer = converter.gguf_writer
-    values = {} if only_tensors else writer.kv_data[0]
-    metadata = {key: encode(v.value, v.type, v.sub_type) for key, v in values.items()}
+    metadata = {key: encode(v.value, v.type, v.sub_type) for key, v in writer.kv_data[0].items()}
     plan: list[tuple[TensorInfo, Source]] = []
     for tensor_name, info in writer.tensors[0].items():
         tensor = TensorInfo(tensor_name, tuple(info.shape), int(info.dtype))

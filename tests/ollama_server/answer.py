@@ -136,8 +136,8 @@ class Answers:
     go: GoRenderer
     runners: Runners
     old: bool = False
-    release: Release = OLDEST
     """An Ollama that doesn't know `_debug_render_only`: it generates."""
+    release: Release = OLDEST
 
     def chat(self, request: dict[str, Any]) -> Reply | Stream:
         return self._answer(Chat(self.store, self.go, request, old=self.old, release=self.release))

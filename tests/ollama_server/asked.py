@@ -18,7 +18,6 @@ from .replies import Reply, now
 from .runner import FOREVER, Runner
 from .store import Store
 
-"""More equal tokens than this in a row end a completion without a last message."""
 NO_UTF8 = "\ufffd"
 """What llama.cpp in process writes in place of bytes that are no UTF-8; its own server breaks the answer off there."""
 
