@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from itertools import pairwise
 
 TYPE_CHECKING = False  # typing alone would be a sixth of what `--help` may take
 if TYPE_CHECKING:
@@ -12,32 +11,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from wizard.screen.screen import Screen
-
-
-class Stop:
-    """Ctrl-C and SIGTERM: in a training the first one asks to stop at the next step, all others abort at once."""
-
-    def __init__(self) -> None:
-        self.requested = False
-        self.training: Callable[[], bool] = lambda: False
-
-    def __call__(self) -> bool:
-        """Whether a stop was asked for."""
-        return self.requested
-
-    def handle(self, number: int, frame: object) -> None:  # noqa: ARG002
-        """Take a signal."""
-        if self.training() and not self.requested:
-            self.requested = True
-        else:
-            raise KeyboardInterrupt
-
-    def listen(self) -> None:
-        """Take the signals from now on."""
-        import signal
-
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self.handle)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -53,7 +26,15 @@ def main(argv: list[str] | None = None) -> int:
 
             output.write(help_text())
             return 0
-        return _run(argv)
+        from wizard import interpreter
+
+        if "--version" in argv and sys.version_info >= interpreter.OLDEST:  # an older one can't read where it stands
+            from pipeline.run.record import version
+
+            output.write(f"Train to Ollama {version()}\n")
+            return 0
+        fault = interpreter.fault(argv)
+        return _run(argv) if fault is None else interpreter.tell(*fault, json="--json" in argv)
     except BrokenPipeError:
         # Whoever read our output has gone (as `head` does): nothing to say, and nobody to say it to.
         output.drop_stdout()
@@ -63,22 +44,29 @@ def main(argv: list[str] | None = None) -> int:
 def _choose_language(argv: list[str]) -> None:
     from wizard import words
 
-    named = [after for word, after in pairwise(argv) if word == "--lang"]
-    named += [word.removeprefix("--lang=") for word in argv if word.startswith("--lang=")]
+    named = [after for word, after in zip(argv, argv[1:]) if word == "--lang"]  # noqa: B905, RUF007 (also Python 3.8)
+    named += [word[len("--lang=") :] for word in argv if word.startswith("--lang=")]
     language = named[-1] if named and named[-1] in words.LANGUAGES else words.language_of(os.environ)
     words.use_language(language)
 
 
 def _run(argv: list[str]) -> int:
     from wizard.screen.screen import Screen
+    from wizard.stop import Stop
 
     stop = Stop()
     json = "--json" in argv
     # Under `accelerate launch` one process speaks for all.
     quiet = os.environ.get("RANK", "0") != "0"
-    screen = Screen(to_stderr=json, quiet=quiet, stopping=stop)
-    # The others end where the first one does: at the same step.
-    stop.training = lambda: quiet or screen.training
+    debug = "--debug" in argv
+    # the demo's: it shows by itself what comes before and after
+    brief = bool(os.environ.pop("TRAIN_TO_OLLAMA_BRIEF", ""))
+    screen = Screen(
+        to_stderr=json, quiet=quiet, details=debug, brief=brief, stopping=stop.was_heard, attend=stop.attend
+    )
+    # Several end together, at the same step, so none of them alone while it loads what it trains.
+    together = os.environ.get("WORLD_SIZE", "1") != "1"
+    stop.training = lambda: quiet or screen.training or (together and screen.stage == "train")
     stop.listen()
 
     def work() -> dict[str, Any]:
@@ -92,7 +80,7 @@ def _run(argv: list[str]) -> int:
             prompts.forbid()
         return run(request, screen, stop)
 
-    result = guarded(work, screen, debug="--debug" in argv)
+    result = guarded(work, screen, debug=debug, stopped=stop)
     if json and not quiet:
         from wizard.screen import output
 
@@ -100,8 +88,16 @@ def _run(argv: list[str]) -> int:
     return int(result["exit_code"])
 
 
-def guarded(work: Callable[[], dict[str, Any]], screen: Screen, debug: bool = False) -> dict[str, Any]:
-    """The one error boundary: what `work` returns, or its failure shown on the screen; both as a JSON object."""
+def guarded(
+    work: Callable[[], dict[str, Any]],
+    screen: Screen,
+    debug: bool = False,
+    stopped: Callable[[], bool] = lambda: False,
+) -> dict[str, Any]:
+    """The one error boundary: what `work` returns, or its failure shown on the screen; both as a JSON object.
+
+    `stopped`: whether a stop was asked for, which a library may have made an error of its own.
+    """
     try:
         return {"ok": True, "exit_code": 0, **work()}
     except (BrokenPipeError, SystemExit):
@@ -117,7 +113,7 @@ def guarded(work: Callable[[], dict[str, Any]], screen: Screen, debug: bool = Fa
         failure: UserError
         if isinstance(error, UserError):
             failure, code = error, error.exit_code
-        elif isinstance(error, KeyboardInterrupt):
+        elif isinstance(error, KeyboardInterrupt) or stopped():
             failure, code = Interrupted("error.interrupted"), Interrupted.exit_code
         elif lack := as_disk_error(error) or as_memory_error(error):
             failure, code = lack, lack.exit_code

@@ -19,6 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from bench.real_base import dequantised, random_adapter
+
 
 def main() -> int:
     """Measure."""
@@ -38,29 +40,14 @@ def compare(options: argparse.Namespace, folder: Path) -> Any:
     import torch
     from peft import PeftModel
 
-    from lora_trainer.models.load import chat_format_of, load_model, load_tokenizer
-    from lora_trainer.models.source import resolve_base_model
-    from lora_trainer.plan import TrainPlan
-    from lora_trainer.train import trainable_model
+    from lora_trainer.models.load import load_model
     from ollama_export.gguf.export import export_gguf
     from ollama_export.llama_cpp.engine import Engine
     from ollama_export.template import gguf_chat_template
     from pipeline.conversation import embedded_base_model
 
-    quantised = resolve_base_model(str(embedded_base_model()))
-    tokenizer = load_tokenizer(quantised)
-    chat_format = chat_format_of(quantised, tokenizer)
-    load_model(quantised, "cpu", "float32").save_pretrained(folder / "base")
-    tokenizer.save_pretrained(folder / "base")
-    base = resolve_base_model(str(folder / "base"))
-    adapter = options.adapter
-    if adapter is None:
-        adapter = folder / "adapter"
-        fresh = trainable_model(base, TrainPlan(), "cpu", "float32")
-        for name, parameter in fresh.named_parameters():
-            if "lora_B" in name:
-                parameter.data.normal_(0, 0.01)
-        fresh.save_pretrained(adapter, save_embedding_layers=False)
+    base, tokenizer, chat_format = dequantised(embedded_base_model(), folder / "base")
+    adapter = options.adapter or random_adapter(base, folder / "adapter")
     model = PeftModel.from_pretrained(load_model(base, "cpu", "float32"), adapter).merge_and_unload().eval()
     questions = options.questions.read_text(encoding="utf-8").splitlines()
     prompts = [chat_format.render([{"role": "user", "content": question}]) for question in questions]

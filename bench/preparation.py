@@ -67,10 +67,10 @@ def measure(folder: Path, model: str, steps: int) -> dict[str, Any]:
     """One size: the program as its command line starts it, stopped before or in its training."""
     import torch
 
+    from bench.real_base import source_of
     from lora_trainer.engine.schedule import step_dialogues
     from lora_trainer.errors import Interrupted
     from lora_trainer.models.load import silence_libraries
-    from pipeline.conversation import embedded_base_model
     from pipeline.run.history import History
     from wizard.command_line import parse
     from wizard.run import run
@@ -80,7 +80,7 @@ def measure(folder: Path, model: str, steps: int) -> dict[str, Any]:
     for library in ("peft", "datasets", "transformers.trainer"):
         __import__(library)
     os.environ["TRAIN_TO_OLLAMA_HOME"] = str(folder / "runs")
-    base = str(embedded_base_model()) if model == "smollm2" else model
+    base = source_of(model)
     before, resident = _peak(), _resident()
     began = last = time.perf_counter()
     cpu = time.process_time()

@@ -26,6 +26,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from bench.real_base import source_of
+
 CONTENDERS = ("tree", "padded", "trainer", "trainer_whole", "trl", "trl_free")
 MICRO_BATCH = 2
 """Sequences that the plain Trainer and TRL take at a time; the rest is gradient accumulation."""
@@ -85,12 +87,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     from lora_trainer.models.source import resolve_base_model
     from lora_trainer.plan import TrainPlan
 
-    source = options.model
-    if source == "smollm2":
-        from pipeline.conversation import embedded_base_model
-
-        source = str(embedded_base_model())
-    base = resolve_base_model(source)
+    base = resolve_base_model(source_of(options.model))
     tokenizer = load_tokenizer(base)
     dialogues = load_dataset(Path(options.data)).train
     rows, _ = encode(dialogues, chat_format_of(base, tokenizer), tokenizer, 1024)

@@ -17,9 +17,10 @@ class Event:
 
 @dataclass(frozen=True)
 class StageStarted(Event):
-    """A stage of the run begins: preflight, train, export, prove, publish."""
+    """A stage of the run begins: preflight, train, export, prove, publish; `name` is the model's."""
 
     stage: str
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,13 @@ class Check(Event):
     state: Literal["running", "ok", "skipped", "warning", "failed"]
     key: str | None = None
     values: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Doing(Event):
+    """What is worked at from now on, where nothing else tells it; `what` is the text key `doing.<what>`."""
+
+    what: str
 
 
 @dataclass(frozen=True)
@@ -71,11 +79,27 @@ class TrainingStarted(Event):
     device: str
     dtype: str
     trainable_parameters: int
+    device_kind: str = "cpu"
+    """cpu, cuda or mps; `device` is its name."""
+    val_dialogues: int = 0
+    losses: tuple[float, ...] = ()
+    """Those of the steps before `start_step`, where the run goes on."""
+    val_losses: tuple[tuple[float, float], ...] = ()
+    """(epoch, validation loss) up to there."""
+    samples: tuple[Sampled, ...] = ()
+    """What was answered up to there, oldest first."""
+
+
+@dataclass(frozen=True)
+class StepBegun(Event):
+    """Optimizer step `step` (counted from 1) is being computed from now on."""
+
+    step: int
 
 
 @dataclass(frozen=True)
 class StepDone(Event):
-    """One optimizer step: mean loss per supervised token (nats), tokens per second, seconds left."""
+    """One optimizer step: mean loss per supervised token (nats), tokens per second, seconds left, bytes of memory."""
 
     step: int
     total_steps: int
@@ -84,6 +108,16 @@ class StepDone(Event):
     learning_rate: float
     tokens_per_second: float
     seconds_left: float
+    """With the evaluations that are to come."""
+    memory: int = 0
+    """Bytes of the device's memory that this process holds, of the machine's where it trains on the CPU."""
+
+
+@dataclass(frozen=True)
+class EvaluationBegun(Event):
+    """The validation loss after `step` steps is being taken."""
+
+    step: int
 
 
 @dataclass(frozen=True)
@@ -94,6 +128,24 @@ class Evaluated(Event):
     epoch: float
     loss: float
     best: bool
+
+
+@dataclass(frozen=True)
+class Sampled(Event):
+    """What the model answers now to a fixed question; `stopped` by itself, not cut."""
+
+    step: int
+    epoch: float
+    question: str
+    answer: str
+    stopped: bool
+
+
+@dataclass(frozen=True)
+class Saving(Event):
+    """The checkpoint after `step` steps is being written."""
+
+    step: int
 
 
 @dataclass(frozen=True)

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lora_trainer.data.encode import EncodedDialogues
-from lora_trainer.engine.checkpoints import Checkpoints, best_step, has_given_up, publish_adapter
+from lora_trainer.engine.along.looks import Looks
+from lora_trainer.engine.along.points import Points
+from lora_trainer.engine.along.samples import Prompt, Sample
+from lora_trainer.engine.along.seen import Point, Seen
+from lora_trainer.engine.checkpoints import Checkpoints, best_step, has_given_up, is_evaluated, publish_adapter
 from lora_trainer.engine.fallback import give_memory_back, is_out_of_memory
 from lora_trainer.engine.hardware import Hardware, detect
-from lora_trainer.engine.memory import fit_memory
+from lora_trainer.engine.memory import count_peak_anew, fit_memory
 from lora_trainer.errors import ResourceError
-from lora_trainer.events import Listener, Note, TrainingStarted, ignore
+from lora_trainer.events import Doing, Listener, Note, Sampled, TrainingStarted, ignore
 from lora_trainer.models.adapter import adapted_model, load_adapter
 from lora_trainer.models.load import silence_libraries
 from lora_trainer.models.source import BaseModel
@@ -43,6 +47,19 @@ class TrainResult:
     device: str
     dtype: str
     interrupted: bool
+    speed: dict[str, Any] = field(default_factory=dict)
+    """What that time depends on: `computed_tokens` and `supervised_tokens` of these steps, `evaluation_seconds` of all
+    evaluations, `device_name`; empty where a checkpoint of an older version didn't count them."""
+    points: list[Point] = field(default_factory=list)
+    """Oldest first, the run's adapter among them; empty while that isn't there."""
+    samples: list[Sample] = field(default_factory=list)
+    """Of every time that something was asked, oldest first."""
+    general_loss: tuple[float, float] | None = None
+    """Mean loss per token (nats) on the general text of the base model, and with the adapter; None where it wasn't
+    read."""
+    peak_memory: int | None = None
+    """The most bytes that one process held of the device's memory (of several, the first one); None where no checkpoint
+    of these steps says it."""
 
 
 def train(
@@ -58,11 +75,17 @@ def train(
     resume: bool = False,
     initial_adapter: Path | None = None,
     hardware: Hardware | None = None,
+    prompts: Sequence[Prompt] = (),
+    general_text: str | None = None,
 ) -> TrainResult:
     """Train a LoRA adapter and leave it in `run_dir/adapter`; checkpoints stand in `run_dir/checkpoints`.
 
-    `stop` is asked after every step: true ends the run with a checkpoint. `resume` goes on from the newest
-    checkpoint, to the same result as if there had been no interruption; without it, old checkpoints are deleted.
+    What it was after whole and half epochs is in `run_dir/points`. `prompts` are answered along the way, and the loss
+    on `general_text` is taken, which changes no bit of what is learnt.
+
+    `stop` is asked before every micro-batch, of evaluations too: true ends the run with a checkpoint after the last
+    whole step (several processes: after the step that they are at), so it has to stay true. `resume` goes on from the
+    newest checkpoint, to the same result as if there had been no interruption; without it, old checkpoints are deleted.
     `initial_adapter`: a folder with the adapter of the same shape to begin with, in place of a fresh one.
     Runs in every process that `accelerate launch` starts, on one or several machines; the first one alone speaks, and
     its adapter and checkpoints count for all, whatever `run_dir` the others have.
@@ -73,24 +96,35 @@ def train(
     hardware = hardware or detect()
     total = plan.total_steps(len(train_rows))
     checkpoints = Checkpoints(run_dir / "checkpoints")
+    points = Points(run_dir / "points", plan, len(train_rows))
     arguments = _arguments(plan, hardware, total, checkpoints)
     main = arguments.process_index == 0
     if main:
         checkpoints.clear(all_of_them=not resume)
     done = _newest(checkpoints, arguments)
     history = checkpoints.history(done) if done else []
+    if main:
+        points.take_up(checkpoints, done)
 
     def is_unfinished() -> bool:
-        return done < total and not (plan.early_stop and has_given_up(history))
+        if done == total:
+            # a stop may have left out the last evaluation
+            return bool(val_rows) and not is_evaluated(history, total)
+        return not (plan.early_stop and has_given_up(history))
 
     if is_unfinished():
+        if main:
+            listener(Doing("model"))
+        count_peak_anew(hardware.device)
         trainer = _trainer(arguments, base, tokenizer, train_rows, val_rows, plan, checkpoints, hardware)
         trainer.listener = listener if main else ignore
         trainer.stop = stop
+        trainer.points = points
+        trainer.looks = Looks(tokenizer, prompts, general_text, plan.max_length)
         begin_with = checkpoints.at(done) if done else initial_adapter
         if main and begin_with is not None:
             load_adapter(trainer.model, begin_with)
-        trainer.listener(_started(trainer, train_rows, plan, done, hardware))
+        trainer.listener(_started(trainer, plan, done, hardware, history))
         trainer.train(resume_from_checkpoint=str(checkpoints.at(done)) if done else None)
         done, history = trainer.state.global_step, trainer.state.log_history
         del trainer
@@ -98,12 +132,17 @@ def train(
     interrupted = is_unfinished()
     val_losses = [(entry["step"], entry["eval_loss"]) for entry in history if "eval_loss" in entry]
     best = best_step(history)
+    seen = Seen(history, plan, len(train_rows), general_text)
+    published = best if plan.early_stop and best else total
     if main and not interrupted:
         if plan.early_stop and best is None:
             listener(Note("note.early_stop_without_validation"))
         if done < total:
             listener(Note("note.early_stopped", {"step": done, "total": total, "best": best}))
-        publish_adapter(checkpoints.at(best if plan.early_stop and best else total), run_dir / "adapter")
+        publish_adapter(checkpoints.at(published), run_dir / "adapter")
+        if done != published:
+            points.keep(done, checkpoints.at(done))
+        points.drop({published})
     _wait(arguments)
     steps = [entry for entry in history if "loss" in entry]
     return TrainResult(
@@ -117,7 +156,24 @@ def train(
         device=hardware.device,
         dtype=hardware.dtype,
         interrupted=interrupted,
+        speed=_speed(history, hardware),
+        points=[] if interrupted else seen.points(points, published),
+        samples=seen.samples(),
+        general_loss=seen.general_loss(published),
+        peak_memory=max((entry["peak_memory"] for entry in history if "peak_memory" in entry), default=None),
     )
+
+
+def _speed(history: list[dict[str, Any]], hardware: Hardware) -> dict[str, Any]:
+    steps = [entry for entry in history if "loss" in entry]
+    if not steps or not all("computed" in entry for entry in steps):
+        return {}
+    return {
+        "computed_tokens": sum(entry["computed"] for entry in steps),
+        "supervised_tokens": sum(entry["supervised"] for entry in steps),
+        "evaluation_seconds": round(sum(entry.get("seconds", 0.0) for entry in history if "eval_loss" in entry), 2),
+        "device_name": hardware.name,
+    }
 
 
 def _arguments(plan: TrainPlan, hardware: Hardware, total: int, checkpoints: Checkpoints) -> Any:
@@ -197,18 +253,27 @@ def trainable_model(base: BaseModel, plan: TrainPlan, device: str, dtype: str) -
     return model
 
 
-def _started(trainer: Any, rows: EncodedDialogues, plan: TrainPlan, done: int, hardware: Hardware) -> TrainingStarted:
+def _started(
+    trainer: Any, plan: TrainPlan, done: int, hardware: Hardware, history: list[dict[str, Any]]
+) -> TrainingStarted:
+    rows = trainer.rows
     sequences, supervised = rows.counts()
+    per_epoch = plan.steps_per_epoch(len(rows))
     return TrainingStarted(
         total_steps=plan.total_steps(len(rows)),
         start_step=done,
-        steps_per_epoch=plan.steps_per_epoch(len(rows)),
+        steps_per_epoch=per_epoch,
         dialogues=len(rows),
         sequences=sequences,
         supervised_tokens=supervised,
         device=hardware.name,
         dtype=hardware.dtype,
         trainable_parameters=sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
+        device_kind=hardware.device,
+        val_dialogues=len(trainer.val_rows or ()),
+        losses=tuple(entry["loss"] for entry in history if "loss" in entry),
+        val_losses=tuple((entry["step"] / per_epoch, entry["eval_loss"]) for entry in history if "eval_loss" in entry),
+        samples=tuple(Sampled(*astuple(sample)) for sample in Seen(history, plan, len(rows)).samples()),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 from lora_trainer.errors import OllamaError
@@ -12,6 +12,9 @@ from ollama_export.server.client import OllamaClient
 from ollama_export.server.names import ModelName, check_name, parse_name
 
 _BACKUP = re.compile(r"backup-(\d{8})-(\d+)", re.IGNORECASE)
+
+_HANGING = re.compile(r"(?:(.+)-)?backup-\d{8}-\d+", re.IGNORECASE)
+"""A backup's tag, behind that of its model where that has one."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,17 @@ def backups_of(client: OllamaClient, name: str) -> list[Backup]:
         if match := _BACKUP.fullmatch(other.tag[len(prefix) :]):
             found.append(((int(match[1]), int(match[2])), Backup(str(other), model["digest"])))
     return [backup for _, backup in sorted(found, key=lambda entry: entry[0], reverse=True)]
+
+
+def names_with_backups(client: OllamaClient) -> list[str]:
+    """The names beside which there are backups, whether or not the model itself is there."""
+    found = []
+    for model in client.tags():
+        own = parse_name(model["name"])
+        match = _HANGING.fullmatch(own.tag) if own is not None else None
+        if own is not None and match is not None:
+            found.append(str(replace(own, tag=match[1] or "latest")))
+    return list(dict.fromkeys(found))
 
 
 def back_up(client: OllamaClient, name: str, current: str) -> str:

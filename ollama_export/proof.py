@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from lora_trainer.errors import ConversionError
+from ollama_export.greedy import Greedy, Parting, Token, parting
 from ollama_export.server.client import OllamaClient
 from ollama_export.server.transport import Refused
 
 Report = Callable[[str, int, int], None]
-"""Hears the task (upload, create, prove) and how much of it is done, of what total (0: unknown)."""
+"""Hears the task (upload, create, prove, unload) and how much of it is done, of what total (0: unknown)."""
+ANSWER_TOKENS = 512
+"""Within so many an answer is to end, in llama.cpp and in Ollama alike."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,16 @@ class Finding:
     def is_endless(self) -> bool:
         """An answer that did not end by itself: the same, whichever way a server has to say it."""
         return self.key.rpartition(".")[2] in ("endless", "repeats")
+
+    @property
+    def is_other_form(self) -> bool:
+        """The same model, kept otherwise than it was published."""
+        return self.key == "note.proof.other_form"
+
+    @property
+    def hides_weights(self) -> bool:
+        """With it a model isn't known by what it says."""
+        return self.key in ("error.proof.greedy", "note.proof.unheard", "note.proof.only_words")
 
 
 class ProofFailed(ConversionError):
@@ -68,16 +82,18 @@ def examine(
     *,
     strict: bool = True,
     must_stop: bool = True,
-    answer_tokens: int = 512,
+    answer_tokens: int = ANSWER_TOKENS,
+    greedy: Sequence[Greedy] = (),
     report: Report = report_nothing,
 ) -> list[Finding]:
-    """What differs from the training: how the model renders each conversation, in how many tokens, and whether it
-    answers the first one and stops within `answer_tokens`.
+    """What differs from the training: how the model renders each conversation, in how many tokens, whether it answers
+    the first one and stops within `answer_tokens`, and whether it goes on with prompts as llama.cpp heard it do.
 
     Another rendering is fatal when `strict`, an answer without an end when it `must_stop`. An Ollama too old to render
     without answering is noted; the token counts must do then. Raises Refused where the model can't be loaded.
     """
     findings: list[Finding] = []
+    report("unload", 0, 0)
     client.unload(name)  # a runner of the same weights may render in another mode
     renders = True
     for number, proof in enumerate(proofs, 1):
@@ -110,8 +126,43 @@ def examine(
         elif not answer.text.strip():
             findings.append(Finding("error.proof.silent", {}, must_stop))
         report("prove", len(proofs), len(proofs))
+    findings += _heard(client, name, greedy)
+    report("unload", 0, 0)
     client.unload(name)
     return findings
+
+
+def is_held(findings: Sequence[Finding], greedy: Sequence[Greedy]) -> bool:
+    """Whether a model that was examined is known by what it says."""
+    return bool(greedy) and not any(finding.hides_weights for finding in findings)
+
+
+def _heard(client: OllamaClient, name: str, greedy: Sequence[Greedy]) -> list[Finding]:
+    """Where a model goes on with a prompt otherwise than it was known to, and what of that can't be seen."""
+    findings: list[Finding] = []
+    only_words = False
+    for number, known in enumerate(greedy, 1):
+        found = client.greedy(name, known)
+        whole = found.prompt_tokens in (None, known.prompt_tokens)
+        if whole and (apart := parting(known, found)):
+            findings.append(Finding("error.proof.greedy", {"number": number, **as_said(apart)}))
+        if not whole or not found.tokens:
+            findings.append(Finding("note.proof.unheard", {"number": number}, fatal=False))
+        elif not found.tells_probabilities:
+            only_words = True
+    if only_words:
+        findings.append(Finding("note.proof.only_words", {"version": client.version()}, fatal=False))
+    return findings
+
+
+def as_said(apart: Parting) -> dict[str, Any]:
+    """Where two models part, in words: the place, and for each what it says there and how likely that was."""
+    return {"at": apart.at, "expected": _said(apart.known), "got": _said(apart.found)}
+
+
+def _said(token: Token) -> str:
+    said = "∎" if token.text is None else json.dumps(token.text, ensure_ascii=False)
+    return said if token.logprob is None else f"{said} ({math.exp(token.logprob):.1%})"
 
 
 def _prompt_tokens(client: OllamaClient, name: str, proof: Proof, rendered: str | None) -> int | None:
@@ -139,22 +190,31 @@ def verify(
     proofs: Sequence[Proof],
     *,
     digest: str | None,
-    differing: Callable[[], Sequence[str]] = tuple,
+    differing: Callable[[], Sequence[str]] = lambda: ("?",),
+    greedy: Sequence[Greedy] = (),
     **how: Any,
 ) -> list[Finding]:
     """Examine a published model (`how` as there); `digest` is the manifest's in the run record.
 
-    Where that is another one, `differing` tells which parts of the model are (words of a Modelfile). An empty list: it
-    is what was published, and this Ollama serves it as trained. Raises Refused for a missing model.
+    Where that is another one, `differing` tells which parts of the model are (words of a Modelfile; FROM where its
+    weights aren't known by their digest). Later Ollamas keep some models in a form of their own, under other digests:
+    where all else is as it was, the weights are held by what the model says, and that is noted. Without anything fatal
+    it is what was published, and this Ollama serves it as trained. Raises Refused for a missing model.
     """
-    current = client.digest(name)
-    if current is None:
+    if not client.exists(name):
         raise Refused("error.ollama.model_missing", 404, host=client.host, name=name)
-    findings = []
+    findings = examine(client, name, proofs, greedy=greedy, **how)
+    # asked only now: it may have been converted when it was loaded
+    current = client.digest(name) or ""
     if digest is not None and current != digest:
-        values = {"name": name, "expected": digest[:12], "got": current[:12], "what": ", ".join(differing()) or "?"}
-        findings.append(Finding("error.proof.digest", values))
-    return findings + examine(client, name, proofs, **how)
+        parts = list(differing())
+        same = not parts or (parts == ["FROM"] and is_held(findings, greedy))
+        values = {"name": name, "expected": digest[:12], "got": current[:12]}
+        if same:
+            findings.insert(0, Finding("note.proof.other_form", values, fatal=False))
+        else:
+            findings.insert(0, Finding("error.proof.digest", {**values, "what": ", ".join(parts)}))
+    return findings
 
 
 def _difference(expected: str, got: str) -> tuple[int, str, str]:

@@ -16,7 +16,17 @@ from typing import Any
 
 from lora_trainer.errors import OllamaError, UserError
 from ollama_export.backups import back_up, backups_of, parsed, superfluous
-from ollama_export.proof import Finding, Proof, ProofFailed, Report, prove, report_nothing
+from ollama_export.greedy import Greedy
+from ollama_export.proof import (
+    ANSWER_TOKENS,
+    Finding,
+    Proof,
+    ProofFailed,
+    Report,
+    is_held,
+    prove,
+    report_nothing,
+)
 from ollama_export.server.client import OllamaClient
 from ollama_export.server.transport import Refused
 
@@ -47,7 +57,9 @@ class Publication:
     """Another rendering than the training prompt's is a failure; False (own chat template kept): only a finding."""
     must_stop: bool = True
     """An answer that doesn't end by itself within `answer_tokens` is a failure."""
-    answer_tokens: int = 512
+    answer_tokens: int = ANSWER_TOKENS
+    greedy: Sequence[Greedy] = ()
+    """What the weights are known by where a server keeps them in a form of its own (see `greedy.py`)."""
     backup: bool = True
     """Back up the model that had the name before; one that nobody else could make is backed up all the same."""
     keep_backups: int = 1
@@ -112,7 +124,7 @@ def publish(
         if not journal:
             mark("staging", wanted=wanted, tag=publication.staging)
         staged = _stage(client, publication, journal.get("staged"), mark, report)
-        findings = _proven(client, publication, staged["digest"], journal.get("proven"), mark, report)
+        staged, findings = _proven(client, publication, staged, journal.get("proven"), mark, report)
         backup = _swap(client, publication, staged["digest"], journal.get("backed_up"), mark)
         swapped = {**staged, "backup": backup, "findings": findings}
         mark("swapped", **swapped)
@@ -150,32 +162,47 @@ def _stage(
 def _proven(
     client: OllamaClient,
     publication: Publication,
-    digest: str,
+    staged: dict[str, Any],
     facts: Mapping[str, Any] | None,
     mark: Mark,
     report: Report,
-) -> list[dict[str, Any]]:
-    """The findings of the staged model's proof, as JSON values; deletes it and raises where it fails."""
-    if facts and facts["digest"] == digest:
-        return list(facts["findings"])
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The staged model's digests and the findings of its proof, as JSON values; deletes it and raises where that fails.
+
+    Later Ollamas convert some models when they first load them. What has other digests then is proven once more, and
+    its weights by what it says.
+    """
+    if facts and facts["digest"] == staged["digest"]:
+        return staged, list(facts["findings"])
     with contextlib.suppress(Refused):  # an old model that is missing or broken is none of our business
         client.unload(publication.name)
+    converted = False
     try:
-        findings = prove(
-            client,
-            publication.staging,
-            publication.proofs,
-            strict=publication.strict,
-            must_stop=publication.must_stop,
-            answer_tokens=publication.answer_tokens,
-            report=report,
-        )
+        for _ in range(_ATTEMPTS):
+            findings = prove(
+                client,
+                publication.staging,
+                publication.proofs,
+                strict=publication.strict,
+                must_stop=publication.must_stop,
+                answer_tokens=publication.answer_tokens,
+                greedy=publication.greedy if converted else (),
+                report=report,
+            )
+            digest = client.digest(publication.staging)
+            if digest in (None, staged["digest"]) or not publication.greedy:
+                break
+            staged, converted = {"digest": digest, "gguf": client.stored_gguf(publication.staging)}, True
     except (ProofFailed, Refused):
         client.delete(publication.staging, missing_ok=True)
         raise
+    if converted:
+        if not is_held(findings, publication.greedy):
+            raise OllamaError("error.publish.staging_changed", name=publication.name, staging=publication.staging)
+        mark("staged", **staged)
     found = [asdict(finding) for finding in findings]
-    mark("proven", digest=digest, findings=found)
-    return found
+    mark("proven", digest=staged["digest"], findings=found)
+    return staged, found
 
 
 def _swap(

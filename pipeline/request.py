@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from lora_trainer.errors import UsageError
 from lora_trainer.plan import TrainPlan
 from pipeline.flags import FLAGS
+from pipeline.outcome.note import MOST, is_too_long
 
 PLAN_NUMBERS = (
     "epochs",
@@ -41,19 +42,47 @@ CONTRADICTIONS = (
     ("rows_of_run", "val_file"),
     ("no_register", "register_only"),
     ("no_backup", "keep_backups"),
+    ("compare", "no_compare"),
+    *(("compare_only", other) for other in ("history", "rollback", "verify", "register_only", "dry_run")),
     ("history", "rollback"),
     ("history", "verify"),
     ("history", "register_only"),
+    ("history", "report"),
+    ("report", "rollback"),
+    ("report", "verify"),
+    ("report", "register_only"),
+    ("dry_run", "report"),
+    ("history", "note"),
+    ("note", "rollback"),
+    ("note", "verify"),
     ("rollback", "verify"),
     ("rollback", "register_only"),
     ("verify", "register_only"),
+    ("chat", "history"),
+    ("chat", "rollback"),
+    ("chat", "verify"),
+    ("chat", "register_only"),
+    ("chat", "dry_run"),
     ("dry_run", "rollback"),
     ("dry_run", "verify"),
     ("dry_run", "register_only"),
 )
 """Pairs of flags of which at most one can be meant."""
 
-CONTINUING = ("continue_train", "strategy", "add_epochs", "warm_start")
+ALONE = ("pack", "adopt", "clean")
+"""Flags that ask for something of its own: beside them nothing else can be asked for."""
+_NOT_BESIDE = (
+    "history", "compare_only", "chat", "note", "rollback", "verify", "report", "register_only", "dry_run", "compare",
+    "force", "continue_train", "on_exists", "resume", "restart",
+)  # fmt: skip
+
+ABOUT_A_RUN = ("register_only", "rollback", "history", "compare_only", "chat", "report", "pack")
+"""Flags with which `--run` says which run is meant."""
+
+SERVED = ("system", "no_system")
+"""Flags that train, and with `--register_only` say how the model is served."""
+
+CONTINUING = ("continue_train", "strategy", "add_epochs", "warm_start", "from_run")
 """Flags that make sense for an existing model only."""
 
 
@@ -82,6 +111,7 @@ class Request:
     force: bool = False
     strategy: str | None = None
     add_epochs: float | None = None
+    from_run: int | None = None
     from_scratch: bool = False
     warm_start: bool = False
     resume: bool = False
@@ -113,11 +143,22 @@ class Request:
     no_register: bool = False
     register_only: bool = False
     run: int | None = None
+    point: float | None = None
     no_backup: bool = False
     keep_backups: int | None = None
+    compare: bool = False
+    no_compare: bool = False
     history: bool = False
+    compare_only: bool = False
+    chat: bool = False
+    note: str | None = None
     rollback: bool = False
     verify: bool = False
+    report: bool = False
+    pack: bool = False
+    adopt: Path | None = None
+    clean: bool = False
+    samples: int | None = None
     yes: bool = False
     dry_run: bool = False
     json: bool = False
@@ -137,18 +178,48 @@ class Request:
                 raise UsageError("error.flag.choice", flag=f"--{flag.name}", value=value, choices=choices)
             if flag.low is not None and flag.high is not None and not flag.low <= value <= flag.high:
                 raise UsageError("error.flag.range", flag=f"--{flag.name}", value=value, low=flag.low, high=flag.high)
-        if self.run is not None and not (self.register_only or self.rollback):
-            raise UsageError("error.flag.needs", flag="--run", other="--register_only / --rollback")
+        if self.run is not None and not (self.only_notes or any(getattr(self, name) for name in ABOUT_A_RUN)):
+            others = " / ".join(f"--{name}" for name in (*ABOUT_A_RUN, "note"))
+            raise UsageError("error.flag.needs", flag="--run", other=others)
+        if self.run is not None and self.history and self.ollama_name is None:
+            raise UsageError("error.flag.needs", flag="--run", other="--ollama_name")
+        if self.note is not None and is_too_long(self.note):
+            raise UsageError("error.flag.note_long", most=MOST)
+        if self.point is not None and not self.register_only:
+            raise UsageError("error.flag.needs", flag="--point", other="--register_only")
         if self.register_only and (trained := self.trained_otherwise()):
             raise UsageError("error.flag.contradiction", first="--register_only", second=f"--{trained[0]}")
+        self._check_alone()
         TrainPlan(**self.plan_numbers())
         for epochs in self.rungs if self.ladder else ():
             TrainPlan(epochs=epochs)
         self._check_exists_choice()
 
+    def answering(self, **answers: Any) -> Request:
+        """The same with `answers` (by flag): what a flag said against one of them goes. Raises UsageError as ever."""
+        given = {name for name, value in answers.items() if value is not None and value is not False}
+        gone = {second for first, second in CONTRADICTIONS if first in given}
+        gone |= {first for first, second in CONTRADICTIONS if second in given}
+        if "on_exists" in given:
+            gone |= {"force", "continue_train"} if answers["on_exists"] == "continue" else {"force", *CONTINUING}
+        if "strategy" in given:
+            gone |= {"epochs", "ladder"} if answers["strategy"] == "incremental" else {"add_epochs"}
+        if "add_epochs" in given and self.strategy != "incremental":
+            gone.add("strategy")
+        usual: dict[str, Any] = {f.name: f.default for f in fields(self)}
+        return replace(self, **{name: usual[name] for name in gone - answers.keys()}, **answers)
+
     def _given(self, name: str) -> bool:
         value = getattr(self, name)
         return value is not None and value is not False
+
+    def _check_alone(self) -> None:
+        for flag in filter(self._given, ALONE):
+            others = [name for name in (*ALONE, *_NOT_BESIDE) if name != flag and self._given(name)]
+            others += training_flags(vars(self))
+            others += ["base_model"] if self.base_model is not None and flag != "adopt" else []
+            if others:
+                raise UsageError("error.flag.contradiction", first=f"--{flag}", second=f"--{others[0]}")
 
     def _check_exists_choice(self) -> None:
         wanted = [("--force", "overwrite")] if self.force else []
@@ -166,12 +237,17 @@ class Request:
 
     def trained_otherwise(self) -> list[str]:
         """The flags given that ask for another training; where data and base model lie is no such matter."""
-        return list(training_flags(vars(self)))
+        return [name for name in training_flags(vars(self)) if not (self.register_only and name in SERVED)]
 
     def plan_numbers(self) -> dict[str, Any]:
         """The numbers of a TrainPlan that were given by flags; a ladder's epochs are its longest rung's."""
         given = {name: getattr(self, name) for name in PLAN_NUMBERS if getattr(self, name) is not None}
         return {**given, "epochs": self.rungs[-1]} if self.ladder else given
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What makes two requests ask for the same training: the flags that train, as plain JSON values."""
+        return training_flags(vars(self))
 
     @property
     def rungs(self) -> tuple[float, ...]:
@@ -197,6 +273,18 @@ class Request:
     def wants_continuation(self) -> bool:
         """Whether flags were given that make sense for an existing model only (beyond `--on_exists continue`)."""
         return any(self._given(name) for name in CONTINUING)
+
+    @property
+    def only_notes(self) -> bool:
+        """Whether a note is all that is asked for: no flag beside it speaks of a training or of registering."""
+        beside = ("ollama_name", "run", "note", "json", "lang", "debug")
+        others = (f.name for f in fields(self) if f.name not in beside)
+        return self.note is not None and self.ollama_name is not None and not any(map(self._given, others))
+
+    @property
+    def is_about_a_run(self) -> bool:
+        """Whether it is about a run that is there, and no training is asked for."""
+        return self.verify or any(getattr(self, name) for name in ABOUT_A_RUN)
 
     @property
     def names_data(self) -> bool:

@@ -52,6 +52,8 @@ class Serving:
     license: tuple[str, ...] = ()
     messages: tuple[Mapping[str, str], ...] = ()
     """Turns that stand before every conversation (MESSAGE in a Modelfile)."""
+    served_system: str | None = None
+    """The system prompt in the model where that isn't the one it was trained with; "" is none at all."""
     sources: Mapping[str, str] = field(default_factory=dict)
     """Where each of them came from: default, record, ollama or flag. Parameters are named one by one."""
 
@@ -63,6 +65,7 @@ class Serving:
             "keep_chat_template": self.keep_chat_template,
             "license": list(self.license),
             "messages": [dict(message) for message in self.messages],
+            "served_system": self.served_system,
             "serving_sources": dict(self.sources),
         }
 
@@ -76,7 +79,14 @@ class Serving:
             changes["quantize"] = given["quantize"] = request.quantize
         if request.keep_chat_template or request.no_keep_chat_template:
             changes["keep_chat_template"] = given["keep_chat_template"] = request.keep_chat_template
+        if request.system is not None or request.no_system:
+            # a training teaches the prompt that it is given
+            changes["served_system"] = (request.system or "") if request.register_only else None
         return replace(self, **changes, sources={**self.sources, **dict.fromkeys(given, "flag")})
+
+    def system_of(self, trained: str | None) -> str | None:
+        """The system prompt in the model, where `trained` is the one that it was trained with."""
+        return trained if self.served_system is None else self.served_system or None
 
     def all_parameters(self, end_of_turn: str) -> dict[str, Any]:
         """What is written into the model: every parameter that shapes an answer; the end of turn always stops it."""
@@ -138,6 +148,7 @@ def serving_of(record: Mapping[str, Any], source: str | None = None) -> Serving:
         keep_chat_template=record["keep_chat_template"],
         license=tuple(record.get("license", ())),
         messages=tuple(record.get("messages", ())),
+        served_system=record.get("served_system"),
         sources=sources,
     )
     return serving if source is None else replace(serving, sources=dict.fromkeys(_named(serving), source))

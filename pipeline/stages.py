@@ -3,37 +3,56 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lora_trainer.engine.schedule import stable_steps
 from lora_trainer.errors import Interrupted, UsageError, UserError
-from lora_trainer.events import Listener, Note, StageDone, StageStarted
+from lora_trainer.events import Doing, Listener, Note, StageDone, StageStarted
 from lora_trainer.models.recorded import base_record
 from pipeline.checks.checklist import Prepared
-from pipeline.job import Dataset, Job, identity, library_versions
-from pipeline.publishing import export, gguf_path, is_published_as_wanted, must_export, prove, publish_run
+from pipeline.job import Dataset, Job, library_versions
+from pipeline.outcome.along import language_of, questions_along
+from pipeline.outcome.note import cleaned
+from pipeline.outcome.points import drop_points
+from pipeline.outcome.report_card.general import general_text
+from pipeline.publishing import export, is_published_as_wanted, must_export, prove, publish_run
 from pipeline.run.adapters import mend_adapter
-from pipeline.run.beginnings import Beginning, beginning_of, find_beginning, first_adapter
+from pipeline.run.beginnings import Beginning, beginning_of, find_beginning, first_adapter_record
 from pipeline.run.history import Run, now
 from pipeline.run.kept import portable, system_source
 from pipeline.run.processes import Work, together
 from pipeline.run.rows import has_rows, keep_rows
+from pipeline.run.stopped import interrupted
+from pipeline.tidying import tidy, told_if_it_fails
+
+if TYPE_CHECKING:
+    from lora_trainer.engine.along.samples import Prompt
+    from lora_trainer.train import TrainResult
 
 Stop = Callable[[], bool]
 Stage = Callable[[Job, Prepared | None, Run, Listener, Stop], dict[str, Any]]
 
 
 def run_stages(
-    job: Job, prepared: Prepared | None, listener: Listener, stop: Callable[[], bool], *, until: str | None = None
+    job: Job,
+    prepared: Prepared | None,
+    listener: Listener,
+    stop: Callable[[], bool],
+    *,
+    until: str | None = None,
+    tells_done: bool = True,
+    keeps_points: bool = False,
 ) -> Run:
     """Bring a run to its end, from wherever it stands; the record is up to date after every step.
 
-    `prepared` may be missing for a run that is trained already; `until` names a stage after which nothing more is done.
+    `prepared` may be missing for a run that is trained already; `until` names a stage after which nothing more is done:
+    behind "prove" the run waits for somebody to decide about it. `tells_done`: whether what was done before is told.
+    `keeps_points`: the points along the way stay when all is done, as they do where that was so before.
 
-    Raises the UserError of the stage that failed, Interrupted where `stop()` says so; the same request goes on there.
+    Raises the UserError of the stage that failed, Interrupted where `stop()` says so or Ctrl-C breaks in; the same
+    request goes on there.
     """
     run = job.run
     if run is None:
@@ -41,42 +60,63 @@ def run_stages(
         run = job.history.begin(job.name, **_first_record(job, prepared))
     if prepared is not None and not has_rows(run.folder):
         keep_rows(run.folder, prepared.dataset)
+    if job.request.note is not None:
+        run.update(note=cleaned(job.request.note))
     mend_adapter(run, listener, may_train=prepared is not None)
     stages: list[tuple[str, Stage]] = [("train", _train), ("export", export), ("prove", prove)]
     if job.client is not None:
         stages.append(("publish", publish_run))
-    # A run that was done stays so while it is registered once more, however that ends.
-    again = run.is_done
-    if not again:
+    # A run that is over stays what it was while it is registered once more, however that ends; one that waits does so
+    # until it is decided.
+    waits = run.is_waiting and run.has_done("train") and until == "prove"
+    was_over = run.is_over
+    before = run.record["status"] if was_over or waits else None
+    if before is None:
         run.update(status="running")
     try:
         for name, stage in stages:
             if run.has_done(name) and not _must_repeat(job, run, name):
-                listener(StageDone(name, run.record["stages"][name]["seconds"], reused=True))
+                if tells_done:
+                    listener(StageDone(name, run.record["stages"][name]["seconds"], reused=True))
                 if name == until:
                     break
                 continue
             if stop():
-                raise Interrupted("error.interrupted", name=job.name)
+                raise interrupted(job.name, run, registers=job.client is not None)
             started = time.monotonic()
-            listener(StageStarted(name))
+            listener(StageStarted(name, job.name))
             facts = stage(job, prepared, run, listener, stop)
             run.mark_done(name, time.monotonic() - started, **facts)
             listener(StageDone(name, time.monotonic() - started))
             if name == until:
                 break
-    except BaseException as error:
+    except BaseException as failure:
+        error = failure
+        if isinstance(failure, KeyboardInterrupt):
+            error = interrupted(job.name, run, registers=job.client is not None)
+        stopped = isinstance(error, Interrupted)
         reason = {"key": error.key, "values": error.values} if isinstance(error, UserError) else {"key": repr(error)}
-        interrupted = isinstance(error, Interrupted | KeyboardInterrupt)
-        run.update(status="done" if again else "interrupted" if interrupted else "failed", error=reason)
-        raise
+        run.update(status=before or ("interrupted" if stopped else "failed"), error=reason)
+        if error is failure:
+            raise
+        raise error from None
     if until is not None:
-        run.update(status="trained")
+        run.update(status="waiting" if until == "prove" else "trained")
         return run
     run.record.pop("error", None)
+    if not (keeps_points or was_over):
+        # before the run is done, whose points are kept when it is registered once more
+        told_if_it_fails([lambda: drop_points(run)], run, listener)
     run.update(status="done", finished=now())
-    _tidy(job, run, listener)
+    tidy(run, listener, keeps_gguf=job.client is None or job.request.keep_gguf, keeps_points=True)
     return run
+
+
+def decline(run: Run, listener: Listener, *, keeps_gguf: bool = False, keeps_points: bool = False) -> None:
+    """What stands stays; the run's adapter is kept, to be published later. Its GGUF, which is made again then, goes."""
+    tidy(run, listener, keeps_gguf=keeps_gguf, keeps_points=keeps_points)
+    run.record.pop("error", None)
+    run.update(status="declined", finished=now())
 
 
 def _must_repeat(job: Job, run: Run, stage: str) -> bool:
@@ -85,43 +125,13 @@ def _must_repeat(job: Job, run: Run, stage: str) -> bool:
     return stage == "publish" and (job.request.register_only or not is_published_as_wanted(job, run))
 
 
-def _tidy(job: Job, run: Run, listener: Listener) -> None:
-    """Remove what nothing needs any more: the run is done, so what can't be removed is told and no more."""
-    steps: list[Callable[[], None]] = [lambda: _drop_checkpoints(run)]
-    if job.client is not None and not job.request.keep_gguf:
-        steps.insert(0, lambda: _remove_gguf(run))
-    for step in steps:
-        try:
-            step()
-        except OSError as error:
-            path = error.filename or run.folder
-            listener(Note("note.not_tidied", {"path": path, "reason": error.strerror or str(error)}))
-
-
-def _drop_checkpoints(run: Run) -> None:
-    from lora_trainer.engine.checkpoints import Checkpoints
-
-    Checkpoints(run.folder / "checkpoints").keep_only(stable_steps(run.record["training"]["steps"], run.plan.scheduler))
-
-
-def _remove_gguf(run: Run) -> None:
-    """Ollama holds it from now on; the Modelfile, which needs it, says how it is had again."""
-    gguf_path(run).unlink(missing_ok=True)
-    path, name = run.folder / "Modelfile", run.record["name"]
-    text = path.read_text(encoding="utf-8")
-    if not text.startswith("#"):
-        how = f"python train_to_ollama.py --ollama_name {name} --register_only --run {run.number} --keep_gguf"
-        said = "# GGUF 已存入 Ollama，这里的已删除；重新生成 / Ollama has the GGUF, it is gone here; to have it again:"
-        path.write_text(f"{said}\n#   {how}\n{text}", encoding="utf-8", newline="\n")
-
-
 def _first_record(job: Job, prepared: Prepared) -> dict[str, Any]:
     data, taken = prepared.dataset, job.taken
     return {
-        "request": identity(job.request),
+        "request": job.request.identity,
         "strategy": job.strategy,
         "overwrite": job.overwrite,
-        "warm_start": first_adapter(job.request, job.strategy, job.plan, job.previous, new_base=job.new_base),
+        **first_adapter_record(job.request, job.strategy, job.plan, job.previous, new_base=job.new_base),
         "parent": job.previous.number if job.previous else None,
         "plan": job.plan.to_json(),
         "data": _data_record(job, data),
@@ -152,12 +162,15 @@ def _data_record(job: Job, data: Dataset) -> dict[str, Any]:
 
 
 def _train(job: Job, prepared: Prepared | None, run: Run, listener: Listener, stop: Stop) -> dict[str, Any]:
+    listener(Doing("libraries"))
     from lora_trainer.engine.fallback import give_memory_back
     from lora_trainer.train import train
     from pipeline.run.loss_curve import draw
 
     assert prepared is not None
     data = prepared.dataset
+    language = language_of(data)
+    prompts = _prompts_along(job, prepared, run)
     _take_beginning(job, prepared, run, listener)
     initial = _initial_adapter(job, run)
     with together(Work(prepared.base, prepared.chat_format, data.train, data.val, run.plan)):
@@ -174,21 +187,52 @@ def _train(job: Job, prepared: Prepared | None, run: Run, listener: Listener, st
             stop=stop,
             resume=True,
             initial_adapter=initial,
+            prompts=prompts,
+            general_text=general_text(language),
         )
     if result.interrupted:
-        raise Interrupted("error.interrupted", name=job.name)
-    training = {
+        raise interrupted(job.name, run)
+    training = training_record(result, language)
+    draw(training, run.plan.steps_per_epoch(len(prepared.train_rows)), run.folder / "loss.png")
+    return {"training": training}
+
+
+def _prompts_along(job: Job, prepared: Prepared, run: Run) -> tuple[Prompt, ...]:
+    """The questions that the model answers while it learns, as it reads them."""
+    from lora_trainer.engine.along.samples import prompts_of
+
+    questions = questions_along(prepared.dataset, job.request.samples or 0)
+    system, fmt = run.record["system"], prepared.chat_format
+    return prompts_of(questions, system, fmt, prepared.tokenizer, run.plan.max_length)
+
+
+def training_record(result: TrainResult, language: str = "zh") -> dict[str, Any]:
+    """What of a training goes into the run's record under `training`, as plain JSON values.
+
+    `language`: of the page of general text.
+    """
+    samples = [asdict(sample) for sample in result.samples]
+    general = dict(zip(("before", "after"), result.general_loss or (), strict=False))
+    return {
         "steps": result.steps,
         "losses": result.losses,
         "val_losses": result.val_losses,
         "best_step": result.best_step,
-        "seconds": round(result.seconds, 1),
+        "seconds": round(result.seconds, 2),
         "device": result.device,
         "dtype": result.dtype,
+        **result.speed,
+        **({"peak_memory": result.peak_memory} if result.peak_memory is not None else {}),
         "adapter": result.adapter.name,
+        "points": [{**asdict(point), "samples": _said_at(point.step, samples)} for point in result.points],
+        "samples": samples,
+        **({"general_loss": {"language": language, **general}} if general else {}),
     }
-    draw(training, run.plan.steps_per_epoch(len(prepared.train_rows)), run.folder / "loss.png")
-    return {"training": training}
+
+
+def _said_at(step: int, samples: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    told = ("question", "answer", "stopped")
+    return [{name: sample[name] for name in told} for sample in samples if sample["step"] == step]
 
 
 def _initial_adapter(job: Job, run: Run) -> Path | None:
@@ -199,7 +243,10 @@ def _initial_adapter(job: Job, run: Run) -> Path | None:
     if number is None:
         return None
     parent = next((other for other in job.history.runs(job.name) if other.number == number), None)
-    if parent is None or adapter_fault(parent.folder / "adapter"):
+    if parent is None:
+        raise UsageError("error.warm_start.gone", number=number)
+    adapter = parent.folder / run.record.get("warm_start_adapter", parent.record["training"]["adapter"])
+    if adapter_fault(adapter):
         raise UsageError("error.warm_start.gone", number=number)
     for name, before, wanted in (
         ("base_model", parent.record["base"]["revision"], run.record["base"]["revision"]),
@@ -208,7 +255,7 @@ def _initial_adapter(job: Job, run: Run) -> Path | None:
     ):
         if before != wanted:
             raise UsageError("error.warm_start.differs", name=name, number=parent.number)
-    return (parent.folder / parent.record["training"]["adapter"]).absolute()
+    return adapter.absolute()
 
 
 def _take_beginning(job: Job, prepared: Prepared, run: Run, listener: Listener) -> None:

@@ -92,17 +92,18 @@ def suggestions(name: str, record: TrainPlan | None, dialogues: int) -> dict[str
 def plan_for(
     request: Request,
     record: TrainPlan | None,
-    answers: Mapping[str, float],
+    suggested: Mapping[str, float],
     dialogues: int,
-    answered: str = "answer",
     *,
+    said: Mapping[str, str] | None = None,
     new_base: bool = False,
 ) -> TrainPlan:
-    """The numbers of the run, each with its source: a flag before an answer before the record before the default.
+    """The numbers of the run, each with its source: the request before suggestions before the record before defaults.
 
-    `record` is the plan of the published model that is continued, None for a new model or an unknown one. `answers`
-    are numbers by name, `add_epochs` among them; `answered` is their source ("strategy" where they are suggestions,
-    accepted by `--yes`). On a `new_base` added epochs count alone. Raises UsageError where a number is out of range.
+    `record` is the plan of the published model that is continued, None for a new model or an unknown one. `suggested`
+    are a strategy's numbers by name, `add_epochs` among them, which `--yes` accepts. `said` tells of fields of the
+    request that no flag brought where they came from. On a `new_base` added epochs count alone. Raises UsageError where
+    a number is out of range.
     """
     values: dict[str, Any] = {"batch_size": default_batch_size(dialogues)}
     sources = {f.name: "default" for f in fields(TrainPlan) if f.name != "sources"}
@@ -113,12 +114,12 @@ def plan_for(
 
     if record is not None:
         take({name: getattr(record, name) for name in (*PLAN_NUMBERS, "scheduler", "qlora")}, "record")
-    added = answers.get("add_epochs") if request.add_epochs is None else request.add_epochs
+    added = suggested.get("add_epochs") if request.add_epochs is None else request.add_epochs
     if added is not None:
         # A warm start has the earlier epochs in its adapter, what stands in its weights.
         before = record.epochs if record and not request.warm_start and not new_base else 0.0
         take({"epochs": before + added}, "strategy")
-    take({name: value for name, value in answers.items() if name != "add_epochs"}, answered)
+    take({name: value for name, value in suggested.items() if name != "add_epochs"}, "strategy")
     take(request.plan_numbers(), "flag")
     if request.scheduler is not None:
         take({"scheduler": request.scheduler}, "flag")
@@ -126,6 +127,9 @@ def plan_for(
         take({"early_stop": True}, "flag")
     if request.qlora or request.no_qlora:
         take({"qlora": request.qlora}, "flag")
+    for name, source in (said or {}).items():
+        if sources.get("epochs" if name == "ladder" else name) == "flag":
+            sources["epochs" if name == "ladder" else name] = source
     if record is not None and sources["lora_alpha"] == "record" and values["lora_rank"] != record.lora_rank:
         take({"lora_alpha": 0.0}, "default")
     return TrainPlan(**values, sources=sources)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,23 @@ from tests.ollama_server.releases import OLDEST
 from tests.ollama_server.server import OllamaServer
 from tests.ollama_server.tiny_gguf import make_tiny_gguf
 from tests.support.ollama_fixture import TestOllama, running_ollama
+
+# What the person at this terminal has set for the program (and quick_start.sh, which also starts the tests, for what it
+# starts) isn't meant for the runs of the tests: each sets what it needs.
+for name in [name for name in os.environ if name.startswith("TRAIN_TO_OLLAMA_")]:
+    del os.environ[name]
+
+
+HERE = {"posix": os.name == "posix", "linux": sys.platform == "linux"}
+"""What a test may need of a system, by the marker that says so, and whether this one has it."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Pass over tests that need another system; their markers say for what."""
+    for item in items:
+        for mark in item.iter_markers():
+            if not HERE.get(mark.name, True):
+                item.add_marker(pytest.mark.skip(reason=" ".join([f"needs {mark.name}:", *map(str, mark.args)])))
 
 
 @pytest.fixture

@@ -216,7 +216,8 @@ def test_one_module_asks_and_one_room_draws() -> None:
     for path in [*sources(), ROOT / "train_to_ollama.py"]:
         for package in {name.split(".")[0] for name in imports(parsed(path))} & set(users):
             users[package].add(place(path))
-    assert users["questionary"] == users["prompt_toolkit"] == {"wizard/prompts.py"}
+    assert users["questionary"] == {"wizard/prompts.py"}
+    assert users["prompt_toolkit"] == {"wizard/prompts.py", "wizard/browse.py"}
     assert {place for place in users["rich"] if not place.startswith("wizard/screen/")} == set()
 
 

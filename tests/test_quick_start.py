@@ -4,102 +4,43 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
-import zipfile
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import pexpect
 import pytest
 
 from pipeline.run.history import History
 from tests.support.project import ROOT
+from tests.support.small_house import (
+    NOBODY,
+    Index,
+    answer,
+    environment,
+    make_small_house,
+    python_without_pip,
+    run,
+    wheel,
+    without_index,
+)
+from tests.support.terminal import as_in_a_shell
+from wizard.home import words_for
 
-KEEP = ("PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH", "SYSTEMROOT")
-NOBODY = "ollama.invalid:9"
-"""No Ollama: a name that no server ever has, and that nobody would start one for."""
-TOOLS = ("bash", "dirname", "readlink", "cat", "rm", "cp", "grep", "awk")
+pexpect = pytest.importorskip("pexpect", reason="Windows has none")
+pytestmark = pytest.mark.posix("bash, and a pseudo-terminal")
 
-
-def environment(**more: str | Path) -> dict[str, str]:
-    """A shell's environment with nothing of ours or pip's in it."""
-    plain = {name: os.environ[name] for name in KEEP if name in os.environ}
-    return plain | {"LANG": "C.UTF-8", "PIP_CONFIG_FILE": os.devnull} | {k: str(v) for k, v in more.items()}
-
-
-def run(script: Path, *arguments: str, cwd: Path | None = None, **more: str | Path) -> subprocess.CompletedProcess[str]:
-    """The script without a terminal, as continuous integration runs it."""
-    return subprocess.run(
-        ["bash", str(script), *arguments],
-        cwd=cwd or "/",
-        env=environment(**more),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        encoding="utf-8",
-        timeout=300,
-        check=False,
-    )
-
-
-def wheel(
-    folder: Path, name: str, version: str = "1.0", requires: str = "", extra: dict[str, str] | None = None
-) -> Path:
-    """A package of one line, with all that pip asks of a wheel."""
-    folder.mkdir(exist_ok=True)
-    path = folder / f"{name}-{version}-py3-none-any.whl"
-    info = f"{name}-{version}.dist-info"
-    head = "Metadata-Version: 2.1\nName: {}\nVersion: {}\n{}"
-    with zipfile.ZipFile(path, "w") as file:
-        file.writestr(f"{name}/__init__.py", f"__version__ = {version!r}\n")
-        file.writestr(f"{info}/METADATA", head.format(name, version, requires and f"Requires-Dist: {requires}\n"))
-        file.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-        file.writestr(f"{info}/RECORD", "")
-        for inner, text in (extra or {}).items():
-            file.writestr(inner, text)
-    return path
-
-
-def make_small_house(folder: Path) -> Path:
-    """The script with requirements that are installed in a second, and their wheels beside it."""
-    house = folder / "我的 模型 $HOME 'x'"
-    house.mkdir()
-    shutil.copy(ROOT / "quick_start.sh", house)
-    (house / "requirements.txt").write_text("torch>=2.6\nbiscuit\n", encoding="utf-8")
-    (house / "requirements-nodeps.txt").write_text("parrot\n", encoding="utf-8")
-    (house / "constraints.txt").write_text("torch==2.13.0\nbiscuit==1.0\n", encoding="utf-8")
-    wheel(folder / "wheels", "biscuit")
-    wheel(folder / "wheels", "biscuit", "2.0")
-    wheel(folder / "wheels", "parrot", requires="no-such-package")
-    return house
-
-
-def without_index(folder: Path, python: Path) -> dict[str, str | Path]:
-    """Pip finds the wheels of a small house, and keeps a log of its calls."""
-    wheels = (folder / "wheels").as_uri()
-    return {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": wheels, "PIP_LOG": folder / "pip.log", "PYTHON": python}
+TOOLS = ("bash", "dirname", "readlink", "cat")
 
 
 @pytest.fixture
 def small_house(tmp_path: Path) -> Path:
     """A small house in which nothing has run."""
     return make_small_house(tmp_path)
-
-
-def python_without_pip(folder: Path, torch: str = "") -> Path:
-    """A Python of its own that has nothing, or a (tiny) package torch of that version."""
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True, timeout=120)
-    python = folder / "bin" / "python"
-    if torch:
-        packages = folder / "lib" / f"python3.{sys.version_info[1]}" / "site-packages"
-        with zipfile.ZipFile(wheel(folder / "wheels", "torch", torch)) as file:
-            file.extractall(packages)
-    return python
 
 
 @pytest.fixture(scope="session")
@@ -132,44 +73,6 @@ def ready_house(small_house: Path, set_up_once: Path) -> Path:
     return small_house
 
 
-class Index(ThreadingHTTPServer):
-    """A package index over a folder of wheels that counts what it was asked; with `silent` it never answers."""
-
-    def __init__(self, folder: Path, silent: bool = False) -> None:
-        super().__init__(("127.0.0.1", 0), Answering)
-        self.folder, self.silent = folder, silent
-        self.asked: list[str] = []
-        self.closing = threading.Event()
-        self.url = f"http://127.0.0.1:{self.server_port}/simple"
-        threading.Thread(target=self.serve_forever, daemon=True).start()
-
-
-class Answering(BaseHTTPRequestHandler):
-    """One request to an Index."""
-
-    server: Index
-
-    def do_GET(self) -> None:
-        self.server.asked.append(self.path)
-        if self.server.silent:
-            self.server.closing.wait()
-            return
-        name = self.path.rstrip("/").rpartition("/")[2]
-        if name.endswith(".whl"):
-            body = (self.server.folder / name).read_bytes()
-        else:
-            files = sorted(path.name for path in self.server.folder.glob(f"{name}-*.whl"))
-            body = "".join(f'<a href="/files/{file}">{file}</a>' for file in files).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/octet-stream" if name.endswith(".whl") else "text/html")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-
 @pytest.fixture
 def silent_index(tmp_path: Path) -> Iterator[Index]:
     """An index that takes calls and never answers."""
@@ -177,12 +80,6 @@ def silent_index(tmp_path: Path) -> Iterator[Index]:
     yield index
     index.closing.set()
     index.shutdown()
-
-
-def answer(house: Path, code: str) -> str:
-    """What the Python in .venv prints."""
-    python = house / ".venv" / "bin" / "python"
-    return subprocess.run([python, "-c", code], capture_output=True, encoding="utf-8", check=True).stdout.strip()
 
 
 def test_setup_uses_the_torch_that_the_chosen_python_has(set_up_once: Path, torch_python: Path) -> None:
@@ -228,7 +125,7 @@ def test_a_broken_environment_is_mended(ready_house: Path, offline: dict[str, st
     assert answer(ready_house, "import biscuit, parrot, torch; print(biscuit.__version__)") == "1.0"
 
 
-def test_a_killed_installation_begins_anew(
+def test_an_installation_that_was_killed_while_it_loaded_goes_on(
     ready_house: Path, offline: dict[str, str | Path], torch_python: Path, silent_index: Index
 ) -> None:
     script = ready_house / "quick_start.sh"
@@ -248,12 +145,48 @@ def test_a_killed_installation_begins_anew(
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert silent_index.asked == ["/simple/biscuit/"]
-    leftover = ready_house / ".venv" / "half a package"
-    leftover.touch()
+    kept = ready_house / ".venv" / "of the first time"
+    kept.touch()
     done = run(script, "setup", **offline)
+    assert (done.returncode, "接着装环境" in done.stderr) == (0, True), done.stderr
+    assert kept.exists()
+    assert answer(ready_house, "import biscuit; print(biscuit.__version__)") == "2.0"
+
+
+@pytest.mark.parametrize("left", ["unfinished", "half a package"])
+def test_an_installation_that_was_killed_while_it_unpacked_begins_anew(
+    ready_house: Path, offline: dict[str, str | Path], left: str
+) -> None:
+    packages = Path(answer(ready_house, "import sysconfig; print(sysconfig.get_path('purelib'))"))
+    (packages / "quick_start.run").unlink()
+    if left == "unfinished":
+        (ready_house / ".venv" / "unfinished").touch()
+    else:  # pip takes it for whole
+        (packages / "biscuit-1.0.dist-info" / "INSTALLER").unlink()
+        (packages / "biscuit" / "__init__.py").unlink()
+    leftover = ready_house / ".venv" / "of the first time"
+    leftover.touch()
+    done = run(ready_house / "quick_start.sh", "setup", **offline)
     assert done.returncode == 0, done.stderr
     assert not leftover.exists()
-    assert answer(ready_house, "import biscuit; print(biscuit.__version__)") == "2.0"
+    assert answer(ready_house, "import biscuit; print(biscuit.__version__)") == "1.0"
+
+
+def test_an_environment_that_is_activated_and_broken_is_made_anew(
+    ready_house: Path, offline: dict[str, str | Path], tmp_path: Path
+) -> None:
+    wheel(tmp_path / "wheels", "torch", "2.13.0")  # that Python has none
+    programs = ready_house / ".venv" / "bin"
+    (ready_house / ".venv" / "unfinished").touch()
+    leftover = ready_house / ".venv" / "of the first time"
+    leftover.touch()
+    activated = {name: value for name, value in offline.items() if name != "PYTHON"}
+    activated |= {"VIRTUAL_ENV": ready_house / ".venv", "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
+    done = run(ready_house / "quick_start.sh", "setup", **activated)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("先装好环境") == 1
+    assert not leftover.exists()
+    assert answer(ready_house, "import biscuit; print(biscuit.__version__)") == "1.0"
 
 
 def test_index_urls_reach_pip_and_that_of_torch_only_torch(small_house: Path, tmp_path: Path) -> None:
@@ -318,15 +251,24 @@ def tools_only(folder: Path, **scripts: str) -> Path:
 def test_without_a_fitting_python_it_says_which_ones_fit(small_house: Path, tmp_path: Path) -> None:
     path = tools_only(tmp_path / "bin", python3="exit 1", python3_13="echo 'no such version' >&2; exit 127")
     done = run(small_house / "quick_start.sh", "setup", PATH=path, PYTHON=path / "python3")
-    assert done.returncode == 2
-    passed_over, found_none = done.stderr.splitlines()
-    assert passed_over.startswith(f"PYTHON={path}/python3 不是能用的 Python 3.11～3.13")
-    assert found_none.startswith("❌ 没有找到 Python 3.11、3.12 或 3.13")
+    (found_none,) = done.stderr.splitlines()
+    assert (done.returncode, done.stdout) == (2, "")
+    assert found_none.startswith("❌ 没有找到 Python 3.11、3.12 或 3.13：请先安装其中一个")
+    english = run(small_house / "quick_start.sh", "--lang", "en", "9", PATH=path)
+    assert (english.returncode, english.stderr[:14]) == (2, "❌ Found no Pyt")
     assert not (small_house / ".venv").exists()
 
 
+def test_a_python_that_was_named_and_does_not_fit_is_told(small_house: Path, tmp_path: Path) -> None:
+    path = tools_only(tmp_path / "bin", old="exit 1", python3=f'exec "{sys.executable}" -S "$@"')
+    more = {"PATH": path, "PYTHON": path / "old", "PIP_NO_INDEX": "1"}
+    done = run(small_house / "quick_start.sh", "setup", **more)
+    assert done.stderr.splitlines()[0] == f"PYTHON={path}/old 不是能用的 Python 3.11～3.13，改用别的。"
+
+
 def test_a_python_without_ensurepip_is_told_how_debian_mends_it(small_house: Path, tmp_path: Path) -> None:
-    lame = f'case "$*" in *ensurepip*) exit 1;; esac\nexec "{sys.executable}" "$@"'
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['ensurepip'] = None\n", encoding="utf-8")
+    lame = f'PYTHONPATH="{tmp_path}" exec "{sys.executable}" "$@"'
     done = run(small_house / "quick_start.sh", "setup", PATH=tools_only(tmp_path / "bin", python3_12=lame))
     assert done.returncode == 2
     assert f"sudo apt install python3.{sys.version_info[1]}-venv" in done.stderr
@@ -357,15 +299,28 @@ def calls(tmp_path: Path) -> list[list[str]]:
     return [line.split("|") for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
 
 
-def hear_ctrl_c() -> None:
-    """A shell can't trap a signal that whoever started it ignores, as nohup and CI do."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 def spawn(script: Path, *arguments: str, **more: str | Path) -> pexpect.spawn:
     """The script in a pseudo-terminal."""
-    options = {"encoding": "utf-8", "timeout": 300, "echo": False, "dimensions": (40, 120), "preexec_fn": hear_ctrl_c}
+    options = {"encoding": "utf-8", "timeout": 300, "echo": False, "dimensions": (40, 120), "preexec_fn": as_in_a_shell}
     return pexpect.spawn("bash", [str(script), *arguments], env=environment(**more), cwd="/", **options)
+
+
+def noting_python(tmp_path: Path) -> Path:
+    """A stand-in for an interpreter: finds out what is to be done, and notes what would be started for it."""
+    through = f'if [ "$2" = wizard.entries ]; then exec "{sys.executable}" "$@"; fi'
+    noting = f'for word; do printf "%s\\n" "$word"; done >"{tmp_path}/words"'
+    return tools_only(tmp_path / "bin", python3=f"{through}\n{noting}") / "python3"
+
+
+def noted(tmp_path: Path) -> list[str]:
+    """What the noting Python was started with."""
+    return (tmp_path / "words").read_text(encoding="utf-8").splitlines()
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Path:
+    """A Python without any package."""
+    return python_without_pip(tmp_path / "bare")
 
 
 def ended(child: pexpect.spawn) -> int:
@@ -376,19 +331,43 @@ def ended(child: pexpect.spawn) -> int:
     return int(child.exitstatus or 0)
 
 
-def test_the_menu_comes_without_any_python_asks_again_and_leaves_with_0(house: Path, tmp_path: Path) -> None:
-    child = spawn(house / "quick_start.sh", PATH=tools_only(tmp_path / "bin"))
+def test_where_nothing_is_installed_the_menu_comes_all_the_same(house: Path, tmp_path: Path, bare: Path) -> None:
+    more = {"TRAIN_TO_OLLAMA_HOME": tmp_path / "runs", "OLLAMA_HOST": NOBODY}
+    child = spawn(house / "quick_start.sh", PATH=tools_only(tmp_path / "bin"), PYTHON=bare, **more)
+    child.expect_exact("第一次来？先看 5) 演示")
+    child.expect_exact("环境还没有装")
     child.expect_exact("3) 🔄 继续训练已有模型")
     child.expect_exact("请选择：")
-    child.sendline("8")
-    child.expect_exact("没有这个选项，请输入 1、3、6、7、9 或 0。")
-    child.expect_exact("请选择：")
-    child.sendline("")
-    child.expect_exact("没有这个选项")
-    child.expect_exact("请选择：")
-    child.sendline("0")
+    said = {
+        "2": "没有「2」这一项，请输入 1, 3, 4, 5, 6, 7, 8, 9 或 0。",
+        "parrot 6": "没有「parrot」这一项",
+        "": "请输入一个数字，再按 Enter；0 退出。",
+        "３": "还没有训练过的角色。",
+        "４": "还没有训练过的角色。",
+        "7": "还没有训练过的角色。",
+    }
+    for typed, line in said.items():
+        child.sendline(typed)
+        child.expect_exact(line)
+        child.expect_exact("请选择：")
+        assert "1) 🆕" not in child.before  # no second menu
+    for typed, line in {" 6　": "还没有训练记录。", "6 parrot": "还没有训练记录。", "９": "依赖  还没有装"}.items():
+        child.sendline(typed)
+        child.expect_exact(line)
+        child.expect_exact("按 Enter 回到首页：")
+        child.sendline("")
+        child.expect_exact("请选择：")
+    child.sendline("q")
     assert ended(child) == 0
     assert not (house / ".venv").exists()
+
+
+@pytest.mark.parametrize("typed", ["0", "０", " q ", "quit", "\x1b"])
+def test_leaving_the_menu_is_understood_in_every_way(house: Path, typed: str) -> None:
+    child = spawn(house / "quick_start.sh")
+    child.expect_exact("请选择：")
+    child.send(typed if typed == "\x1b" else typed + "\n")  # Esc counts at once
+    assert ended(child) == 0
 
 
 @pytest.mark.parametrize(
@@ -422,13 +401,13 @@ def test_ctrl_c_leaves_the_menu_quietly(house: Path) -> None:
 def test_without_a_terminal_the_menu_is_a_usage_error(house: Path) -> None:
     done = run(house / "quick_start.sh")
     assert done.returncode == 2
-    assert "./quick_start.sh 3 [名称]" in done.stderr
+    assert shlex.join([str(house / "quick_start.sh"), "3", "zzhua"]) in done.stderr  # as it was typed
 
 
 def test_an_unknown_command_shows_the_usage(house: Path) -> None:
     done = run(house / "quick_start.sh", "--lang", "en", "frobnicate")
     assert done.returncode == 2
-    assert "./quick_start.sh test" in done.stderr
+    assert shlex.quote(str(house / "quick_start.sh")) + " test" in done.stderr
     assert run(house / "quick_start.sh", "--help").stdout.startswith("用法：")
 
 
@@ -440,8 +419,9 @@ def test_3_with_a_name_goes_straight_to_the_entry_through_a_symlink(
     link.symlink_to(Path("..") / house.name / "quick_start.sh")
     home = {"TRAIN_TO_OLLAMA_HOME": tmp_path / "runs", "OLLAMA_HOST": NOBODY}
     done = run(link, "3", "zzhua", "--system", "两个 词", "--yes", TRAIN_TO_OLLAMA_PYTHON=recorder, **home)
-    wanted = ["train_to_ollama.py", "--ollama_name", "zzhua", "--continue_train", "--system", "两个 词", "--yes"]
-    assert calls(tmp_path) == [wanted]
+    typed = ["--system", "两个 词", "--yes"]
+    wanted = ["train_to_ollama.py", "--ollama_name", "zzhua", "--continue_train", *typed]
+    assert calls(tmp_path) == [["-m", "wizard.entries", "3", "zzhua", *typed], wanted]
     assert done.returncode != 0
     assert "OLLAMA_HOST" in done.stdout + done.stderr  # it can't be known whether there is such a model
     assert "Traceback" not in done.stdout + done.stderr
@@ -456,8 +436,12 @@ ARGUMENTS = ("two words", "", "--a=b", "*", "$HOME", "-x", "'\\")
         (["1"], ["train_to_ollama.py"]),
         (["3", "zzhua"], ["train_to_ollama.py", "--ollama_name", "zzhua", "--continue_train"]),
         (["--lang", "en", "3", "zzhua"], ["train_to_ollama.py", "--ollama_name", "zzhua", "--continue_train"]),
-        (["6"], ["train_to_ollama.py", "--history"]),
-        (["7", "zzhua"], ["run", "zzhua"]),
+        (["4", "zzhua"], ["train_to_ollama.py", "--ollama_name", "zzhua", "--compare_only"]),
+        (["6"], ["train_to_ollama.py", "--history", "--ollama_name"]),
+        (["6", "--json"], ["train_to_ollama.py", "--history", "--json"]),
+        (["5"], ["-m", "wizard.demo"]),
+        (["7", "zzhua"], ["train_to_ollama.py", "--ollama_name", "zzhua", "--chat"]),
+        (["8"], ["train_to_ollama.py", "--clean"]),
         (["9"], ["-m", "wizard.status"]),
         (["demo"], ["-m", "wizard.demo"]),
         (["test"], ["-m", "pytest"]),
@@ -467,30 +451,22 @@ ARGUMENTS = ("two words", "", "--a=b", "*", "$HOME", "-x", "'\\")
 def test_every_command_passes_its_arguments_on_as_they_are(
     house: Path, tmp_path: Path, words: list[str], wanted: list[str]
 ) -> None:
-    noting = f'for word; do printf "%s\\n" "$word"; done >"{tmp_path}/words"'
-    path = tools_only(tmp_path / "bin", python3=noting, ollama=noting)
-    done = run(house / "quick_start.sh", *words, *ARGUMENTS, TRAIN_TO_OLLAMA_PYTHON=path / "python3", PATH=path)
+    python = noting_python(tmp_path)
+    done = run(house / "quick_start.sh", *words, *ARGUMENTS, TRAIN_TO_OLLAMA_PYTHON=python, PATH=python.parent)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    assert (tmp_path / "words").read_text(encoding="utf-8").splitlines() == [*wanted, *ARGUMENTS]
+    assert noted(tmp_path) == [*wanted, *ARGUMENTS]
 
 
 def test_1_6_and_demo_are_the_program_itself(house: Path, tmp_path: Path) -> None:
     more = {"TRAIN_TO_OLLAMA_HOME": tmp_path / "runs", "OLLAMA_HOST": NOBODY, "TRAIN_TO_OLLAMA_PYTHON": sys.executable}
-    assert run(house / "quick_start.sh", "1", "--help", **more).stdout.startswith("用法：python train_to_ollama.py")
+    script = house / "quick_start.sh"
+    assert run(script, "1", "--help", **more).stdout.startswith(f"用法：{shlex.quote(str(script))} 1 [选项…]")
+    typed = run(Path("quick_start.sh"), "1", "--help", cwd=house, **more)
+    assert typed.stdout.startswith("用法：./quick_start.sh 1 [选项…]")
     history = run(house / "quick_start.sh", "6", "--json", **more)
     assert (history.returncode, history.stdout[:11]) == (0, '{"ok": true'), history.stderr
     demo = run(house / "quick_start.sh", "demo", "--epochs", "two", **more)
     assert (demo.returncode, "不能是「two」" in demo.stdout) == (2, True), demo.stderr
-
-
-def test_7_talks_to_the_model_with_ollama(house: Path, recorder: Path, tmp_path: Path) -> None:
-    path = tools_only(tmp_path / "bin", ollama='echo "talking: $*"')
-    done = run(house / "quick_start.sh", "7", "zzhua", TRAIN_TO_OLLAMA_PYTHON=recorder, PATH=path)
-    assert (done.returncode, done.stdout, calls(tmp_path)) == (0, "talking: run zzhua\n", [])
-    path = tools_only(tmp_path / "no ollama")
-    without = run(house / "quick_start.sh", "7", "zzhua", TRAIN_TO_OLLAMA_PYTHON=recorder, PATH=path)
-    assert without.returncode == 5
-    assert "--register_only" in without.stderr
 
 
 def test_3_without_a_name_lets_one_choose_from_the_recorded_models(house: Path, recorder: Path, tmp_path: Path) -> None:
@@ -507,34 +483,145 @@ def test_3_without_a_name_lets_one_choose_from_the_recorded_models(house: Path, 
         child.expect_exact("没有这个编号，请输入 0～2。")
         child.expect_exact("编号（0 返回）：")
     child.sendline("2")
+    child.expect_exact("不能是「two words」")
     assert ended(child) == 2
-    wanted = ["train_to_ollama.py", "--ollama_name", "zzhua", "--continue_train", "--add_epochs", "two words"]
-    assert calls(tmp_path)[-1] == wanted
+    assert calls(tmp_path) == [["-m", "wizard.entries", "3", "--add_epochs", "two words"]]
 
 
 def test_7_without_a_name_lets_one_choose_and_keeps_the_arguments(house: Path, recorder: Path, tmp_path: Path) -> None:
     History(tmp_path / "runs").begin("linzhi")
-    path = tools_only(tmp_path / "bin", ollama='echo "talking: $*"')
-    more = {"TRAIN_TO_OLLAMA_HOME": tmp_path / "runs", "TRAIN_TO_OLLAMA_PYTHON": recorder, "PATH": path}
-    child = spawn(house / "quick_start.sh", "7", "--verbose", **more)
+    more = {"TRAIN_TO_OLLAMA_HOME": tmp_path / "runs", "TRAIN_TO_OLLAMA_PYTHON": recorder, "OLLAMA_HOST": NOBODY}
+    child = spawn(house / "quick_start.sh", "7", "--temperature", "two words", **more)
     child.expect_exact("编号（0 返回）：")
     child.sendline("1")
-    child.expect_exact("talking: run linzhi --verbose")
-    assert ended(child) == 0
+    child.expect_exact("不能是「two words」")
+    assert ended(child) == 2
+    assert calls(tmp_path) == [["-m", "wizard.entries", "7", "--temperature", "two words"]]
 
 
-def test_the_menu_comes_back_after_a_choice(house: Path, recorder: Path, tmp_path: Path) -> None:
+def test_where_all_is_installed_the_page_comes_and_comes_back(house: Path, recorder: Path, tmp_path: Path) -> None:
+    History(tmp_path / "runs").begin("linzhi")
     more = {"TRAIN_TO_OLLAMA_HOME": tmp_path / "runs", "TRAIN_TO_OLLAMA_PYTHON": recorder, "OLLAMA_HOST": NOBODY}
     child = spawn(house / "quick_start.sh", **more)
+    child.expect_exact("linzhi")
     child.expect_exact("请选择：")
-    child.sendline("7")
-    child.expect_exact("还没有训练过的模型。先用 ./quick_start.sh 1 训练一个。")
-    child.expect_exact("请选择：")
-    child.sendline("6")
+    child.sendline("9")
+    child.expect_exact("按 Enter 回到首页：")
+    child.sendline("")
     child.expect_exact("请选择：")
     child.sendline("0")
     assert ended(child) == 0
-    assert calls(tmp_path) == [["-m", "wizard.status", "--names"], ["train_to_ollama.py", "--history"]]
+    assert calls(tmp_path) == [["-m", "wizard.entries"]]
+
+
+def test_an_environment_that_stands_is_known(ready_house: Path, tmp_path: Path) -> None:
+    """Its own Python is found where PATH has none, and the page says what state it is in."""
+    more = {"TRAIN_TO_OLLAMA_HOME": tmp_path / "runs", "OLLAMA_HOST": NOBODY, "PATH": tools_only(tmp_path / "bin")}
+    stands = run(ready_house / "quick_start.sh", **more)
+    assert (stands.returncode, "第一次来" in stands.stdout) == (2, True), stands.stderr
+    assert "环境" not in stands.stdout
+    (ready_house / "requirements.txt").write_text("torch>=2.6\nbiscuit>1\n", encoding="utf-8")
+    outdated = run(ready_house / "quick_start.sh", **more)
+    assert (outdated.returncode, "程序更新过" in outdated.stdout) == (2, True), outdated.stderr
+
+
+TYPED = (
+    "1 --yes",
+    "3 zzhua --yes",
+    "4 zzhua --run 2",
+    "5 --seed 1",
+    "6 zzhua",
+    "6 --json",
+    "7 zzhua --run 2",
+    "8 --yes",
+    "9",
+)
+
+
+@pytest.mark.parametrize("typed", TYPED)
+def test_a_number_starts_the_same_from_the_front_page_and_from_the_shell(
+    house: Path, tmp_path: Path, typed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = noting_python(tmp_path)
+    run(house / "quick_start.sh", *typed.split(), TRAIN_TO_OLLAMA_PYTHON=python)
+    monkeypatch.setattr(sys, "executable", "python3")
+    number, *rest = typed.split()
+    assert words_for(number, rest) == ["python3", *noted(tmp_path)]
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ((), 2),
+        (("1",), 2),
+        (("3",), 2),
+        (("3", "zzhua"), 5),
+        (("4",), 2),
+        (("4", "zzhua"), 2),
+        (("6",), 0),
+        (("6", "zzhua"), 0),
+        (("7",), 2),
+        (("7", "zzhua"), 5),
+        (("9",), 0),
+        (("0",), 0),
+        (("5", "--epochs", "two"), 2),
+        (("demo", "--epochs", "two"), 2),
+        (("8",), 0),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("installed", ["all", "python", "nothing"])
+def test_every_number_ends_by_itself_where_nobody_answers(
+    house: Path, tmp_path: Path, words: tuple[str, ...], code: int, installed: str
+) -> None:
+    more: dict[str, str | Path] = {"TRAIN_TO_OLLAMA_HOME": tmp_path / "runs", "OLLAMA_HOST": NOBODY}
+    if installed == "all":
+        more["TRAIN_TO_OLLAMA_PYTHON"] = sys.executable
+    elif installed == "nothing":
+        code = 2
+    else:
+        if words[:1] in (("1",), ("5",), ("8",), ("demo",)) or (words[1:] == ("zzhua",) and words[0] != "6"):
+            code = 2  # what needs an environment can't load what that takes
+        more |= {"PYTHON": python_without_pip(tmp_path / "bare"), "PIP_NO_INDEX": "1"}
+    path = tools_only(tmp_path / "bin")
+    done = run(house / "quick_start.sh", *words, PATH=path, **more)
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("train_to_ollama.py",), 2),
+        (("train_to_ollama.py", "--help"), 0),
+        (("train_to_ollama.py", "--history"), 0),
+        (("train_to_ollama.py", "--ollama_name", "zzhua", "--continue_train"), 5),
+        (("train_to_ollama.py", "--ollama_name", "zzhua", "--chat"), 5),
+        (("train_to_ollama.py", "--chat"), 2),
+        (("-m", "wizard.status"), 0),
+        (("-m", "wizard.home"), 2),
+        (("-m", "wizard.home", "3"), 2),
+        (("-m", "wizard.home", "9"), 0),
+        (("-m", "wizard.demo", "--epochs", "two"), 2),
+    ],
+    ids=str,
+)
+def test_every_entry_of_python_ends_by_itself_where_nobody_answers(
+    house: Path, tmp_path: Path, words: tuple[str, ...], code: int
+) -> None:
+    done = subprocess.run(
+        [sys.executable, *words],
+        cwd=house,
+        env=environment(TRAIN_TO_OLLAMA_HOME=tmp_path / "runs", OLLAMA_HOST=NOBODY),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    assert not (tmp_path / "runs").exists()
 
 
 def test_9_shows_what_the_machine_has(house: Path, tmp_path: Path) -> None:

@@ -12,29 +12,56 @@ from lora_trainer import errors
 from pipeline.flags import FLAGS
 from tests.support.project import ROOT
 from wizard.command_line import parse
+from wizard.entries.table import LEAVE, find
+from wizard.screen.layout import cells
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+READMES = ("README.md", "README.en.md")
+PAGES = tuple(ROOT / name for name in (*READMES, "CONTRIBUTING.md", "CHANGELOG.md", "data/README.md"))
+PAGES += tuple(sorted((ROOT / "docs").rglob("*.md")))
+FLAG_PAGE = (ROOT / "docs" / "flags.md").read_text(encoding="utf-8")
+HOUSE = (ROOT / "docs" / "house.md").read_text(encoding="utf-8")
 
 
-def test_the_readme_opens_with_the_two_commands() -> None:
-    lines = [line.split("#")[0].strip() for line in README.splitlines() if line and not line.startswith(("#", "```"))]
-    assert lines[:2] == ["./quick_start.sh demo", "./quick_start.sh test"]
+def read(page: str) -> str:
+    return (ROOT / page).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("page", READMES)
+def test_a_readme_shows_on_its_first_screen_what_it_is_and_the_two_commands(page: str) -> None:
+    first = read(page).partition("\n## ")[0].partition("![")[0].splitlines()
+    assert all(cells(line) <= 80 for line in first), [line for line in first if cells(line) > 80]
+    assert len(first) <= 30
+    (block,) = re.findall(r"```bash\n(.*?)```", "\n".join(first), re.DOTALL)
+    assert [line.split("#")[0].strip() for line in block.splitlines()] == ["./quick_start.sh demo", "./quick_start.sh"]
+    assert sum(len(line) < 80 and line.startswith((" 问 ", " Q ")) for line in first) == 3
+    # whoever changes the program finds how it is tested
+    assert "\n./quick_start.sh test\n" in read(page)
+
+
+def test_both_readmes_and_both_guides_have_the_same_parts() -> None:
+    for chinese, english in (READMES, ("docs/guide.zh.md", "docs/guide.en.md")):
+        parts = [
+            [len(head) for head in re.findall(r"^#+(?= )", read(page), re.MULTILINE)] for page in (chinese, english)
+        ]
+        blocks = [len(re.findall(r"^```bash", read(page), re.MULTILINE)) for page in (chinese, english)]
+        pictures = [re.findall(r"pictures/(\w+)", read(page)) for page in (chinese, english)]
+        assert parts[0] == parts[1] and blocks[0] == blocks[1] and pictures[0] == pictures[1]
 
 
 def test_every_flag_has_a_row_and_every_row_a_flag() -> None:
-    rows = re.findall(r"^\| (`--.*)$", README, re.MULTILINE)
+    rows = re.findall(r"^\| (`--.*)$", FLAG_PAGE, re.MULTILINE)
     named = [flag for row in rows for flag in re.findall(r"`--(\w+)", re.split(r"(?<!\\)\|", row)[0])]
     assert sorted(named) == sorted(flag.name for flag in FLAGS)
 
 
 def shown_commands(page: str, program: str) -> list[list[str]]:
     """The words behind `program` in every line of a page that is a command."""
-    text = (ROOT / page).read_text(encoding="utf-8").replace("$rank", "8").replace("</dev/null", "")
+    text = read(page).replace("$rank", "8").replace("</dev/null", "")
     lines = re.findall(rf"^\s*{re.escape(program)}( .*)?$", text, re.MULTILINE)
     return [shlex.split(line, comments=True) for line in lines]
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/continue-training.md"])
+@pytest.mark.parametrize("page", [*READMES, "docs/guide.zh.md", "docs/guide.en.md"])
 def test_every_command_that_is_shown_is_understood(page: str) -> None:
     commands = shown_commands(page, "python train_to_ollama.py")
     assert len(commands) > 3
@@ -42,25 +69,23 @@ def test_every_command_that_is_shown_is_understood(page: str) -> None:
         assert parse(command).ollama_name, command
 
 
-def test_every_command_of_quick_start_that_the_readme_shows_is_one_that_it_knows() -> None:
-    commands = shown_commands("README.md", "./quick_start.sh")
+@pytest.mark.parametrize("page", [*READMES, "docs/guide.zh.md", "docs/guide.en.md"])
+def test_every_command_of_quick_start_that_is_shown_is_one_that_it_knows(page: str) -> None:
+    commands = shown_commands(page, "./quick_start.sh")
     assert len(commands) > 1
-    script = (ROOT / "quick_start.sh").read_text(encoding="utf-8")
-    known = re.search(r'^  ([^)\n]*)\) action "\$@"', script, re.MULTILINE)
-    assert known is not None
-    assert {words[0] for words in commands if words} <= set(known[1].split(" | "))
+    assert [words[0] for words in commands if words and words[0] != LEAVE and find(words[0]) is None] == []
 
 
 def test_every_flag_that_a_page_speaks_of_exists() -> None:
-    known = {flag.name for flag in FLAGS}
+    known = {flag.name for flag in FLAGS} | {"help", "version"}
     benchs = {text.lstrip("-") for action in make_parser()._actions for text in action.option_strings}
-    for page in (ROOT / "docs").glob("*.md"):
+    for page in PAGES:
         spoken = set(re.findall(r"`--(\w+)", page.read_text(encoding="utf-8")))
         assert spoken <= (known | benchs if page.name == "gpu.md" else known), page.name
 
 
 def test_every_file_and_folder_of_the_annotated_tree_is_there() -> None:
-    tree = README.rpartition("```\n")[0].rpartition("```\n")[2]
+    tree = HOUSE.rpartition("```\n")[0].rpartition("```text\n")[2]
     folder, found = ROOT, []
     for line in tree.splitlines():
         if line.startswith("   "):
@@ -79,9 +104,18 @@ def test_every_file_and_folder_of_the_annotated_tree_is_there() -> None:
 
 
 def test_every_link_inside_the_project_leads_somewhere() -> None:
-    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+    for page in PAGES:
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_every_link_inside_a_page_leads_to_a_heading() -> None:
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        heads = re.findall(r"^#+ (.+)$", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL), re.MULTILINE)
+        # as GitHub makes anchors of headings
+        anchors = {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+        assert {*re.findall(r"\]\(#([^)]+)\)", text)} <= anchors, page.name
 
 
 CODES = [0, 1, 2, 3, 4, 5, 6, 7, 8, 130]
@@ -90,7 +124,7 @@ CODES = [0, 1, 2, 3, 4, 5, 6, 7, 8, 130]
 def test_every_exit_code_is_explained() -> None:
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.UserError)]
     assert {0, 1, *(kind.exit_code for kind in kinds)} == set(CODES)
-    (line,) = [line for line in README.splitlines() if line.startswith("退出码：")]
+    (line,) = [line for line in FLAG_PAGE.splitlines() if line.startswith("退出码：")]
     page = (ROOT / "docs" / "exit-codes.md").read_text(encoding="utf-8")
     assert [int(code) for code in re.findall(r"[：；](\d+) ", line)] == CODES
     assert [int(code) for code in re.findall(r"^\| (\d+) \| \S.* \| \S.* \|$", page, re.MULTILINE)] == CODES

@@ -36,6 +36,10 @@ def parse(argv: Sequence[str]) -> Request:
         name = error.argument_name or ""
         switch = any(flag.kind == "switch" and name == f"--{flag.name}" for flag in FLAGS)
         raise UsageError("error.flag.no_value" if switch else "error.flag.value_missing", flag=name) from None
+    for flag in FLAGS:
+        # argparse of Python 3.11 and 3.12 takes a value `--` for the sign that no flags follow
+        if getattr(given, flag.name, None) == []:
+            setattr(given, flag.name, _reader(flag, kinds[flag.kind])("--"))
     if rest:
         from difflib import get_close_matches
 
@@ -77,8 +81,10 @@ def _reader(flag: Flag, kind: Callable[[str], object]) -> Callable[[str], object
 
 def help_text() -> str:
     """What `--help` shows, in the user's language and as wide as the terminal."""
+    from wizard.commands import command
+
     width = terminal_width()
-    lines = [t("help.usage"), "", *wrap(t("help.about"), width)]
+    lines = [t("help.usage", command=command()), "", *wrap(t("help.about"), width)]
     group = None
     for flag in FLAGS:
         if flag.group != group:
@@ -86,8 +92,16 @@ def help_text() -> str:
             lines += ["", t(f"help.group.{group}")]
         lines += _help_lines(f"  --{flag.name} {flag.metavar}".rstrip(), t(f"help.{flag.name}"), width)
     lines += _help_lines("  -h, --help", t("help.help"), width)
-    for section in ("help.examples", "help.exit_codes"):
-        lines += ["", *paragraphs(t(section), width)]
+    lines += _help_lines("  --version", t("help.version"), width)
+    name = ("--ollama_name", "zzhua")
+    examples = t(
+        "help.examples",
+        new=command(*name),
+        more=command(*name, "--continue_train", "--add_epochs", "1.5"),
+        anew=command(*name, "--force", "--epochs", "3.0", "--yes"),
+    )
+    for section in (examples, t("help.exit_codes")):
+        lines += ["", *paragraphs(section, width)]
     return "\n".join(lines) + "\n"
 
 

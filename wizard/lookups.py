@@ -1,4 +1,4 @@
-"""Looking at runs and putting back or proving a published model: what `--history`, `--rollback` and `--verify` do."""
+"""Putting back or proving a published model: what `--rollback` and `--verify` do; and what `--json` tells of a run."""
 
 from __future__ import annotations
 
@@ -7,26 +7,14 @@ from typing import Any
 
 from pipeline.request import Request
 from pipeline.run.history import BrokenRun, History, Run
+from wizard.moving import pack
+from wizard.page.lookup import make_report
 from wizard.screen.screen import Screen
-from wizard.screen.tables import HistoryRow
-from wizard.words import local_time
 
-
-def show_history(history: History, screen: Screen, name: str | None) -> dict[str, Any]:
-    """All runs, or those of one model, oldest first; which of them stand in Ollama is told by digest."""
-    from pipeline.run.published import digests_in_ollama
-
-    there = digests_in_ollama()
-    if there is None:
-        screen.note("note.history.no_ollama")
-    runs = history.runs(name) if name else [run for each in history.names() for run in history.readable(each)]
-    told = [(run, None if there is None else there.get(run.record["name"]) in run.digests) for run in runs]
-    broken = history.broken(name)
-    if runs or not broken:
-        screen.history([_row(run, bool(stands)) for run, stands in told])
-    tell_broken(broken, screen)
-    listed = [{**outcome(run), "stands": stands} for run, stands in told] + [_outcome_of_broken(run) for run in broken]
-    return {"status": "done", "runs": sorted(listed, key=lambda told: (told["name"].lower(), told["run"]))}
+_OF_RECORD = ("created", "finished", "parent", "warm_start", "note", "point", "card", "comparison", "adopted")
+_OF_TRAINING = ("val_losses", "general_loss", "peak_memory", "points", "samples")
+_OF_DATA = ("rows", "val_rows", "change")
+"""Fields that are told as the record has them (docs/files.md)."""
 
 
 def tell_broken(broken: Sequence[BrokenRun], screen: Screen) -> None:
@@ -68,16 +56,31 @@ def verify(name: str, history: History, screen: Screen, _: Request) -> dict[str,
     return {**outcome(run), "verified": True, "stops": stops}
 
 
+def compare_only(name: str, history: History, screen: Screen, request: Request) -> dict[str, Any]:
+    """Show how a run's model answers beside the one before it, and the card that knows of these answers."""
+    from wizard.outcome import show_card
+    from wizard.steps.comparison import show_of
+
+    run, comparison = show_of(name, history, screen, request)
+    if comparison is not None:
+        parent = next((other for other in history.runs(name) if other.number == run.record["parent"]), None)
+        show_card(run, history, parent, screen, tell_next=True)
+    return {**outcome(run), "comparison": comparison.to_record() if comparison else None}
+
+
 BY_FLAG: dict[str, Callable[[str, History, Screen, Request], dict[str, Any] | None]] = {
     "rollback": roll_back,
     "verify": verify,
+    "report": make_report,
+    "pack": pack,
+    "compare_only": compare_only,
 }
 
 
 def outcome(run: Run) -> dict[str, Any]:
-    """What `--json` tells of a run."""
+    """What `--json` tells of a run; None stands for what its record doesn't have."""
     record = run.record
-    training = record.get("training", {})
+    training, data = record.get("training") or {}, record.get("data") or {}
     return {
         "status": record["status"],
         "name": record["name"],
@@ -91,10 +94,13 @@ def outcome(run: Run) -> dict[str, Any]:
         "gguf": record.get("gguf"),
         "ollama": record.get("ollama"),
         "stages": {name: stage["seconds"] for name, stage in record["stages"].items()},
+        **{name: record.get(name) for name in _OF_RECORD},
+        **{name: training.get(name) for name in _OF_TRAINING},
+        **{name: data.get(name) for name in _OF_DATA},
     }
 
 
-def _outcome_of_broken(run: BrokenRun) -> dict[str, Any]:
+def outcome_of_broken(run: BrokenRun) -> dict[str, Any]:
     """The same of a run whose record can't be read."""
     known = {
         "status": "broken" if run.schema is None else "newer",
@@ -103,24 +109,9 @@ def _outcome_of_broken(run: BrokenRun) -> dict[str, Any]:
         "folder": str(run.folder),
     }
     unknown = dict.fromkeys(("base_model", "strategy", "plan", "loss", "val_loss", "gguf", "ollama"))
+    unknown |= dict.fromkeys((*_OF_RECORD, *_OF_TRAINING, *_OF_DATA))
     adapter = str(run.adapter) if run.adapter else None
     return {**known, **unknown, "stages": {}, "reason": run.reason, "adapter": adapter}
-
-
-def _row(run: Run, stands: bool) -> HistoryRow:
-    training = run.record.get("training", {})
-    return HistoryRow(
-        name=run.record["name"],
-        number=run.number,
-        date=local_time(run.record["created"]),
-        status=run.record["status"],
-        epochs=run.plan.epochs,
-        learning_rate=run.plan.learning_rate,
-        lora_rank=run.plan.lora_rank,
-        loss=_last(training.get("losses")),
-        val_loss=_last(training.get("val_losses")),
-        stands=stands,
-    )
 
 
 def _last(curve: list[list[float]] | None) -> float | None:

@@ -7,9 +7,15 @@ import os
 import sys
 from collections.abc import Mapping
 
+TYPE_CHECKING = False  # as in command_line.py
+if TYPE_CHECKING:
+    from datetime import datetime
+
 LANGUAGES = ("zh", "en")
 VARIABLE = "TRAIN_TO_OLLAMA_LANG"
 
+_SCRIPT = "./quick_start.sh"
+"""As it stands in a text: it is said as this user can type it."""
 _texts: dict[str, str] = {}
 
 
@@ -20,7 +26,19 @@ def t(key: str, /, **values: object) -> str:
     text = _texts.get(key)
     if text is None:
         return f"{key} {values}" if values else key
+    if _SCRIPT in text:
+        from wizard.started import quick_start
+
+        script = quick_start()
+        text = text.replace(_SCRIPT, script.replace("{", "{{").replace("}", "}}") if values else script)
     return text.format(**values) if values else text
+
+
+def knows(key: str) -> bool:
+    """Whether there is a text under `key`: a record of another version may name one that this version hasn't."""
+    if not _texts:
+        use_language(language_of(os.environ))
+    return key in _texts
 
 
 def use_language(language: str) -> None:
@@ -58,6 +76,24 @@ def local_time(utc: str) -> str:
     from datetime import datetime
 
     return datetime.fromisoformat(utc).astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def spoken_time(utc: str, now: datetime | None = None) -> str:
+    """The user's own date and time of a record's ISO 8601 as people say it: 昨天 21:04, 11-20 19:30, 2025-11-20.
+
+    `now` is by default the present; what can't be read is "-".
+    """
+    from datetime import datetime
+
+    now = now or datetime.now().astimezone()
+    try:
+        then = datetime.fromisoformat(utc).astimezone(now.tzinfo)
+    except ValueError:
+        return "-"
+    days = (now.date() - then.date()).days
+    if days in (0, 1):
+        return t("time.today" if days == 0 else "time.yesterday", clock=f"{then:%H:%M}")
+    return f"{then:%m-%d %H:%M}" if then.year == now.year else f"{then:%Y-%m-%d}"
 
 
 def rate_text(rate: float) -> str:

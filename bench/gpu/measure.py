@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,6 +11,7 @@ from bench.gpu.contenders import run
 from bench.gpu.data import Rows, Writer
 from bench.gpu.ours import at_each_step, finish, hardware_of
 from bench.gpu.shapes import SHAPES, described, random_weights
+from lora_trainer.engine.memory import count_peak_anew, peak
 from lora_trainer.engine.schedule import step_dialogues
 from lora_trainer.plan import TrainPlan
 
@@ -34,12 +34,9 @@ class Clock:
 
     def callback(self) -> Any:
         """For one try at training; what earlier ones took, and held, isn't counted."""
-        import torch
-
         self.tried_since = self.tried_since or time.time()
         self.lost = time.time() - self.tried_since
-        if self.device == "cuda":
-            torch.cuda.reset_peak_memory_stats()
+        count_peak_anew(self.device)
         return at_each_step(after=self._done)
 
     def _done(self, state: Any, control: Any) -> None:
@@ -78,7 +75,7 @@ def measure(shape: str, batch: int, contender: str, device: str, began: float, s
         "dialogues_per_second": clock.steps * batch / clock.spent,
         "tokens_per_second": tokens / clock.spent,
         "step_seconds": clock.spent / clock.steps,
-        "peak_gb": peak_memory(hardware.device) / 1e9,
+        "peak_gb": peak(hardware.device) / 1e9,
         "seconds_to_first_step": clock.first,
         "steps": clock.steps,
         **told,
@@ -89,21 +86,3 @@ def own_tokens(rows: Rows, plan: TrainPlan, steps: range) -> int:
     """Tokens of the dialogues of some steps, each dialogue's once, nothing padded: the same for all contenders."""
     chosen = (i for step in steps for i in step_dialogues(plan, step, len(rows)))
     return sum(len(rows[i].sequences[-1]) for i in chosen)
-
-
-def peak_memory(device: str) -> int:
-    """The most bytes that this process has held: of the card's memory, or of the machine's."""
-    import torch
-
-    if device == "cuda":
-        return torch.cuda.max_memory_reserved()
-    if device == "mps":
-        return torch.mps.driver_allocated_memory()
-    try:
-        import resource
-    except ImportError:  # Windows keeps it elsewhere
-        import psutil
-
-        return int(psutil.Process().memory_info().peak_wset)
-    # bytes on a Mac, KiB elsewhere
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

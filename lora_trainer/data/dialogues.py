@@ -36,6 +36,11 @@ class Dialogue:
         return self.messages[0]["content"] if self.messages[0]["role"] == "system" else None
 
 
+def contents(dialogues: Iterable[Dialogue], role: str) -> Iterator[str]:
+    """What one side (system, user or assistant) says in all of them, in order."""
+    return (m["content"] for dialogue in dialogues for m in dialogue.messages if m["role"] == role)
+
+
 class Dialogues(Sequence[Dialogue]):
     """Dialogues in order, in memory or, from `set_aside` until they are asked for again, in a file."""
 

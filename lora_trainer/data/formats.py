@@ -6,9 +6,10 @@ import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lora_trainer.chat_format import Message
+if TYPE_CHECKING:
+    from lora_trainer.chat_format import Message
 
 ROLE_KEYS = {
     # OpenAI's chat format, and ShareGPT's; the key under which the role stands says which one a turn has.
@@ -18,7 +19,11 @@ ROLE_KEYS = {
 CONTENT_KEYS = {"role": "content", "from": "value"}
 JSON_TYPES = {dict: "object", list: "array", str: "string", bool: "boolean", type(None): "null"}
 # All that str.strip() takes, and the zero-width characters that editors and web pages leave at the ends.
-_ENDS = "".join(chr(c) for c in range(0x3001) if chr(c).isspace()) + "\u200b\u2060\ufeff"
+_ENDS = (
+    "\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680"
+    "\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+    "\u200b\u2060\ufeff"
+)
 # NUL ends a C string in llama.cpp, and half a surrogate pair can't be written as UTF-8.
 _BAD = re.compile("[\0\ud800-\udfff]")
 

@@ -6,11 +6,13 @@ the sequences are split changes nothing but rounding.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Sized
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from lora_trainer.data.encode import EncodedSequence
+
+_Sized = TypeVar("_Sized", bound=Sized)
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,11 @@ class MicroBatch:
         """How many sequences there are, B."""
         return len(self.input_ids)
 
+    @property
+    def tokens(self) -> int:
+        """Positions that are computed, B x T."""
+        return int(self.input_ids.numel())
+
     def to(self, device: Any) -> MicroBatch:
         """The same on another device."""
         moved = {name: part.to(device) for name, part in vars(self).items()}
@@ -42,13 +49,18 @@ def micro_batches(sequences: Sequence[EncodedSequence], token_budget: int, pad_i
     A sequence longer than the budget is a micro-batch of its own. Sequences of similar length stand together, the
     longest first, so that memory runs out at once or never.
     """
-    groups: list[list[EncodedSequence]] = []
+    return [_pad(group, pad_id) for group in grouped_by_length(sequences, token_budget)]
+
+
+def grouped_by_length(sequences: Iterable[_Sized], token_budget: int) -> list[list[_Sized]]:
+    """The sequences of each rectangle, the longest first, in rectangles and within them."""
+    groups: list[list[_Sized]] = []
     for sequence in sorted(sequences, key=len, reverse=True):
         if groups and (len(groups[-1]) + 1) * (len(groups[-1][0]) - 1) <= token_budget:
             groups[-1].append(sequence)
         else:
             groups.append([sequence])
-    return [_pad(group, pad_id) for group in groups]
+    return groups
 
 
 def _pad(group: list[EncodedSequence], pad_id: int) -> MicroBatch:

@@ -16,11 +16,17 @@ from transformers import Trainer
 from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME
 
 from lora_trainer.data.encode import EncodedDialogues
+from lora_trainer.engine.along.points import Points
 from lora_trainer.engine.checkpoints import Checkpoints, best_step
 from lora_trainer.engine.schedule import stable_steps
 from lora_trainer.engine.sharding import gather, shard
-from lora_trainer.events import CheckpointSaved, Listener, ignore
+from lora_trainer.errors import UsageError
+from lora_trainer.events import CheckpointSaved, Listener, Saving, ignore
 from lora_trainer.plan import TrainPlan
+
+
+class Stopped(Exception):
+    """A stop was asked for within a step or an evaluation: what it has come to is thrown away, all before it stands."""
 
 
 class CheckpointingTrainer(Trainer):
@@ -33,18 +39,38 @@ class CheckpointingTrainer(Trainer):
     val_rows: EncodedDialogues | None
     plan: TrainPlan
     checkpoints: Checkpoints
+    points: Points | None = None
 
     def sum_over_processes(self, value: torch.Tensor) -> None:
         """Make a tensor, in place, the sum of what all processes have there; all of them have to join in."""
         if self.args.world_size > 1:
             dist.all_reduce(value)
 
+    def train(self, *arguments: Any, **more: Any) -> Any:
+        """Train; where a stop was asked for within a step, the checkpoint is that of the step before it."""
+        try:
+            return super().train(*arguments, **more)
+        except Stopped:
+            # neither adapter nor optimizer change before a step's end: they are those of the last step's
+            step = self.state.global_step
+            if step and step not in self.checkpoints.steps():
+                self._save_checkpoint(self.model, None)
+            return None
+
+    def leave_if_asked(self) -> None:
+        """Raise Stopped where a stop was asked for; several processes leave together instead, at the step's end."""
+        if self.args.world_size == 1 and self.stop():
+            raise Stopped
+
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        self.listener(Saving(self.state.global_step))
         super()._save_checkpoint(model, trial)
         self.accelerator.wait_for_everyone()
         step = self.state.global_step
         if self.args.should_save:
             self.checkpoints.complete(step)
+            if self.points is not None and self.points.is_due(step):
+                self.points.keep(step, self.checkpoints.at(step))
             best = best_step(self.state.log_history)
             # a longer run can go on from the end of the stable phase
             stable = stable_steps(self.state.max_steps, self.plan.scheduler)
@@ -53,11 +79,20 @@ class CheckpointingTrainer(Trainer):
         self.listener(CheckpointSaved(step, str(self.checkpoints.at(step))))
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """The adapter alone, and whole; PEFT is kept from asking the hub about the base model."""
+        """The adapter alone, and whole; PEFT is kept from asking the hub about the base model.
+
+        Raises UsageError where it holds what is no number: nothing could go on from there.
+        """
         adapter = gather({name: value for name, value in self.model.state_dict().items() if "lora_" in name})
+        if not all(bool(value.isfinite().all()) for value in adapter.values()):
+            raise self.not_finite(self.state.global_step)
         if self.args.should_save and output_dir:
             self.model.save_pretrained(output_dir, state_dict=adapter, save_embedding_layers=False)
             (Path(output_dir) / "README.md").unlink(missing_ok=True)
+
+    def not_finite(self, step: int) -> UsageError:
+        """What it means that a loss or a weight stopped being a number at `step`."""
+        return UsageError("error.train.not_finite", step=step, learning_rate=self.plan.learning_rate)
 
     def _load_from_checkpoint(self, *_: Any) -> None:
         """Nothing: the adapter is there before the model is split among processes."""

@@ -80,9 +80,9 @@ class Checkpoints:
         shutil.copytree(checkpoint, self.writing / f"{_PREFIX}{step}")
         self.complete(step)
 
-    def keep_only(self, step: int) -> None:
-        """Delete all checkpoints but one: of a run that is done, only a longer run wants any."""
-        for other in set(self.steps()) - {step}:
+    def keep_only(self, *steps: int) -> None:
+        """Delete all checkpoints but these: of a run that is done, only a longer run wants any."""
+        for other in set(self.steps()) - {*steps}:
             shutil.rmtree(self.at(other).rename(self.folder / f"deleting-{other}"))
 
     def clear(self, *, all_of_them: bool) -> None:
@@ -98,6 +98,11 @@ def best_step(history: Sequence[dict[str, Any]]) -> int | None:
     """The evaluated step with the lowest validation loss (the earliest of equals), the base model left out."""
     evaluated = [entry for entry in history if "eval_loss" in entry and entry["step"] > 0]
     return min(evaluated, key=lambda entry: entry["eval_loss"])["step"] if evaluated else None
+
+
+def is_evaluated(history: Sequence[dict[str, Any]], step: int) -> bool:
+    """Whether the validation loss after `step` steps is known."""
+    return any(entry["step"] == step and "eval_loss" in entry for entry in history)
 
 
 def has_given_up(history: Sequence[dict[str, Any]]) -> bool:

@@ -45,10 +45,9 @@ def detect() -> Hardware:
     bfloat16 needs compute capability 8.0 to be native (NVIDIA's CUDA C++ Programming Guide); below it float16 with
     loss scaling. MPS and the CPU compute in float32.
     """
-    import psutil  # type: ignore[import-untyped, unused-ignore]
     import torch
 
-    memory = psutil.virtual_memory()
+    processor = processor_of_this_machine()
     # this process' own, not the first one's
     device = int(os.environ.get("LOCAL_RANK", "0")) % max(1, torch.cuda.device_count())
     if torch.cuda.is_available() and _has_code_for(device):
@@ -58,8 +57,16 @@ def detect() -> Hardware:
         return Hardware("cuda", dtype, torch.cuda.get_device_name(device), total, free, shards())
     if torch.backends.mps.is_available():
         # what Metal lets one process have; the rest of the common memory is for the others
-        free = min(memory.available, torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory())
-        return Hardware("mps", "float32", "Apple GPU", memory.total, free)
+        own = torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
+        return Hardware("mps", "float32", "Apple GPU", processor.memory_total, min(processor.memory_free, own))
+    return processor
+
+
+def processor_of_this_machine() -> Hardware:
+    """What is trained on where there is no card; PyTorch isn't asked."""
+    import psutil  # type: ignore[import-untyped, unused-ignore]
+
+    memory = psutil.virtual_memory()
     return Hardware("cpu", "float32", _processor_name(), memory.total, memory.available, shards())
 
 

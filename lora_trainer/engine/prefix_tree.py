@@ -135,4 +135,4 @@ def fork(sequences: Sequence[EncodedSequence]) -> list[EncodedSequence]:
 
 def is_worth(trees: Sequence[TreeBatch], padded: Sequence[Any]) -> bool:
     """Whether the trees save enough tokens against the padded rectangles (B, T) to pay for their masks."""
-    return sum(tree.tokens for tree in trees) <= WORTH * sum(batch.input_ids.numel() for batch in padded)
+    return sum(tree.tokens for tree in trees) <= WORTH * sum(batch.tokens for batch in padded)

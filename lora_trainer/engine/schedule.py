@@ -22,7 +22,14 @@ def evaluation_steps(total_steps: int, steps_per_epoch: int) -> list[int]:
     Every half epoch, four times over the run at least (where it has four steps), and at the end.
     """
     interval = max(1.0, min(steps_per_epoch / 2, total_steps / 4))
-    return sorted({math.ceil(i * interval) for i in range(1, int(total_steps / interval) + 1)} | {total_steps})
+    regular = {math.ceil(i * interval) for i in range(1, int(total_steps / interval) + 1)}
+    return sorted(regular | {*half_epochs(total_steps, steps_per_epoch), total_steps})
+
+
+def half_epochs(total_steps: int, steps_per_epoch: int) -> list[int]:
+    """After how many steps each half epoch and each whole one is over, as far as the run goes."""
+    count = 2 * total_steps // steps_per_epoch
+    return sorted({math.ceil(i * steps_per_epoch / 2) for i in range(1, count + 1)})
 
 
 def step_dialogues(plan: TrainPlan, step: int, dialogues: int) -> list[int]:

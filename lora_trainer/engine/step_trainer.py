@@ -20,19 +20,20 @@ from torch.utils.data import DataLoader, Dataset
 from transformers import PrinterCallback
 
 from lora_trainer.data.encode import EncodedDialogues, EncodedSequence
+from lora_trainer.engine.along.looks import Looks
 from lora_trainer.engine.batching import MicroBatch, micro_batches, negative_log_likelihood, shard_for_rank
-from lora_trainer.engine.checkpointing import CheckpointingTrainer
+from lora_trainer.engine.checkpointing import CheckpointingTrainer, Stopped
 from lora_trainer.engine.checkpoints import Checkpoints
 from lora_trainer.engine.evaluation import evaluate
 from lora_trainer.engine.fallback import Fallback
-from lora_trainer.engine.memory import MemoryUse
+from lora_trainer.engine.memory import MemoryUse, peak
 from lora_trainer.engine.prefix_tree import TreeBatch, fork, is_worth, tree_batches
 from lora_trainer.engine.reporter import Reporter
 from lora_trainer.engine.schedule import dropout_seed, learning_rate, step_dialogues
 from lora_trainer.engine.sharding import allow_on_cpu, configure, shards
 from lora_trainer.engine.tree_trial import matches_padded, supports_tree, tree_negative_log_likelihood
 from lora_trainer.errors import UsageError
-from lora_trainer.events import Note
+from lora_trainer.events import Doing, Note, StepBegun
 from lora_trainer.plan import TrainPlan
 
 _FIRST_SCALE = 1024.0
@@ -54,6 +55,8 @@ class _Steps(Dataset[dict[str, Any]]):
 
 class StepTrainer(CheckpointingTrainer):
     """Computes each step's loss over its supervised tokens, and says how it goes through events."""
+
+    looks: Looks | None = None
 
     def __init__(
         self,
@@ -78,6 +81,8 @@ class StepTrainer(CheckpointingTrainer):
             max_length=plan.max_length,
             alone=arguments.world_size == 1,
         )
+        self.computed = 0
+        """Positions of this process' last step: what its dialogues share counts once, padding counts."""
         self.trees: bool | None = None
         """Whether shared beginnings are computed once; None while nothing has been shared yet."""
         asked = self.is_fsdp_enabled and configure(self.accelerator.state.fsdp_plugin)
@@ -122,11 +127,16 @@ class StepTrainer(CheckpointingTrainer):
     def training_step(self, model: Any, inputs: dict[str, Any], *_: Any) -> torch.Tensor:
         """Forward and backward over the whole step; returns its loss (nats per supervised token).
 
-        Raises UsageError where the loss isn't a number, ResourceError where memory doesn't hold one sequence.
+        Raises UsageError where the loss isn't a number, ResourceError where memory doesn't hold one sequence, and
+        Stopped where a stop was asked for.
         """
+        if self.control.should_training_stop:
+            # an evaluation that was made up for, before the first step, has ended the run
+            raise Stopped
         began = time.perf_counter()
         model.train()
         step = inputs["step"]
+        self.listener(StepBegun(step + 1))
         rate = learning_rate(self.plan, step, len(self.rows))
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -140,10 +150,17 @@ class StepTrainer(CheckpointingTrainer):
         if not math.isfinite(loss.item()):
             if self.args.fp16 and not any("loss" in entry for entry in self.state.log_history):
                 raise UsageError("error.train.float16")
-            raise UsageError("error.train.not_finite", step=step + 1, learning_rate=self.plan.learning_rate)
-        tokens = sum(len(sequence) - 1 for sequence in sequences)
+            raise self.not_finite(step + 1)
         self.state.log_history.append(
-            {"step": step + 1, "loss": loss.item(), "tokens": tokens, "seconds": time.perf_counter() - began}
+            {
+                "step": step + 1,
+                "loss": loss.item(),
+                "tokens": sum(len(sequence) - 1 for sequence in sequences),
+                "computed": self.computed * self.args.world_size,
+                "supervised": sum(len(sequence.completion_ids) for sequence in sequences),
+                "seconds": time.perf_counter() - began,
+                "peak_memory": peak(self.args.device.type),
+            }
         )
         return loss
 
@@ -155,6 +172,7 @@ class StepTrainer(CheckpointingTrainer):
         # a process without a sequence has to join in
         counting = len(batches) if mine else 0
         batches = self._as_many_as_others(batches, sequences)
+        self.computed = sum(batch.tokens for batch in batches)
         compute = lambda: self._forward_and_backward(model, batches, counting, supervised)  # noqa: E731
         return self.fallback.attempt(compute, _most(batches), can_recompute=True, listener=self.listener)
 
@@ -164,6 +182,7 @@ class StepTrainer(CheckpointingTrainer):
         """Loss and gradients of micro-batches, of which the first ones count; both over all supervised tokens."""
         loss = torch.zeros((), device=self.args.device)
         for number, batch in enumerate(batches):
+            self.leave_if_asked()
             last = number == len(batches) - 1
             # DDP and FSDP average over the processes
             weight = self.args.world_size / supervised if number < counting else 0.0
@@ -216,6 +235,7 @@ class StepTrainer(CheckpointingTrainer):
         budget = self.fallback.token_budget
         if not few or not is_worth(tree_batches(sequences, budget), micro_batches(sequences, budget, self.pad_id)):
             return None
+        self.listener(Doing("trial"))
         with self.compute_loss_context_manager():
             match = matches_padded(self.model, few, self.pad_id, self.args.device)
         if match is False:
@@ -227,10 +247,13 @@ class StepTrainer(CheckpointingTrainer):
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """The loss over the validation dialogues, told and written down; nothing where there are none.
 
-        Raises ResourceError where memory doesn't hold one sequence.
+        Raises ResourceError where memory doesn't hold one sequence, Stopped where a stop was asked for.
         """
         self.control.should_evaluate = False
-        return evaluate(self, self._nll_of)
+        found = evaluate(self, self._nll_of)
+        if self.looks is not None:
+            self.looks.look(self)
+        return found
 
     def _nll_of(self, sequences: Sequence[EncodedSequence]) -> torch.Tensor:
         """This process' part of the sum of some sequences' losses."""
@@ -251,6 +274,7 @@ class StepTrainer(CheckpointingTrainer):
         total = torch.zeros((), device=self.args.device, dtype=dtype)
         with torch.no_grad():
             for number, batch in enumerate(batches):
+                self.leave_if_asked()
                 nll = self._nll(self.model, batch)
                 total += nll if number < counting else 0.0
         return total

@@ -14,6 +14,8 @@ from lora_trainer.errors import BaseModelError
 
 _CONFIGURATION = ("config.json", "tokenizer*", "vocab*", "merges.txt", "*.jinja", "*.tiktoken", "added_tokens.json",
                   "special_tokens_map.json")  # fmt: skip
+LICENSES = ("LICENSE*", "LICENCE*", "COPYING*")
+"""Names of the file that says what may be done with a model."""
 _LAYERS = {"num_hidden_layers", "num_layers", "n_layer", "n_layers"}
 _SAMPLE = 1 << 16
 """Bytes of each end of a weight file that go into the digest."""
@@ -67,11 +69,11 @@ def configuration_files(folder: Path) -> dict[str, str]:
 
 def license_text(folder: Path) -> str | None:
     """The licence that lies in a model's folder; None where there is none, or none that is text."""
-    for pattern in ("LICENSE*", "LICENCE*", "COPYING*"):
+    for pattern in LICENSES:
         for path in sorted(folder.glob(pattern)):
             try:
-                return path.read_text(encoding="utf-8").strip() or None
-            except UnicodeDecodeError:
+                return path.read_text(encoding="utf-8-sig").strip() or None
+            except (UnicodeDecodeError, OSError):  # a folder of licences, say
                 continue
     return None
 

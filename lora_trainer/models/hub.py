@@ -14,8 +14,9 @@ from typing import Any
 from lora_trainer import proxies
 from lora_trainer.errors import BaseModelError, UserError, as_disk_error
 from lora_trainer.events import Listener, Progress, ignore
+from lora_trainer.models.folder import LICENSES
 
-WANTED = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.tiktoken", "merges.txt", "vocab.txt", "LICENSE*"]
+WANTED = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.tiktoken", "merges.txt", "vocab.txt", *LICENSES]
 UNWANTED = ["*/*", "consolidated*", "*.fp16.safetensors", "pytorch_model*", "tf_model*", "flax_model*"]
 """No sub-folders (onnx, original, …) and no second copy of the weights."""
 _CONFIGURATION: dict[str, Any] = {"allow_patterns": ["*config.json"], "ignore_patterns": ["*/*"]}

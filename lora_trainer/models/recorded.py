@@ -14,7 +14,7 @@ from typing import Any
 
 from lora_trainer.errors import BaseModelError
 from lora_trainer.events import Listener, ignore
-from lora_trainer.models.folder import check_config, configuration_files
+from lora_trainer.models.folder import check_config, check_folder, configuration_files
 from lora_trainer.models.source import BaseModel, model_in_file, model_in_folder, resolve_base_model
 
 StoredFile = Callable[[str, str], Path | None]
@@ -24,7 +24,39 @@ StoredFile = Callable[[str, str], Path | None]
 def base_record(base: BaseModel) -> dict[str, Any]:
     """What of a base model goes into a run's record, as plain JSON values."""
     record = {name: getattr(base, name) for name in ("source", "kind", "revision", "architecture", "parameters")}
-    return record | ({"files": configuration_files(base.path)} if base.kind == "folder" else {})
+    if base.kind != "folder":
+        return record
+    record |= {"files": configuration_files(base.path)}
+    # a commit says nothing of a copy that lies somewhere else
+    return record | ({"weights": check_folder(base.path).digest} if is_commit(base.revision) else {})
+
+
+def check_same_content(record: Mapping[str, Any], base: BaseModel, *, weights_are_proven: bool = False) -> None:
+    """Raise BaseModelError("error.base.changed") where `base`, which lies at another place, isn't what is recorded.
+
+    A commit of the hub's and a folder are compared by the folder's digest. Where an older record of a hub model has
+    none, the files beside the weights are compared, which is enough only where its weights are proven by other means.
+    """
+    what = []
+    if base.kind != record["kind"]:
+        what.append(base.path.name)
+    else:
+        if not _are_same_weights(record, base, unless_known=weights_are_proven):
+            what.append(base.path.name if base.kind == "gguf" else "*.safetensors")
+        what += _changed_files(record, base)
+    if what:
+        raise _changed(record, base, what)
+
+
+def _are_same_weights(record: Mapping[str, Any], base: BaseModel, *, unless_known: bool) -> bool:
+    if base.revision == record["revision"]:
+        return True
+    if base.kind == "gguf":
+        return False
+    known = record.get("weights") if is_commit(record["revision"]) else record["revision"]
+    if known is None:
+        return unless_known
+    return bool(known == check_folder(base.path).digest)
 
 
 def resolve_recorded_base(
@@ -50,8 +82,7 @@ def resolve_recorded_base(
         raise _gone(record)
     base = resolve_base_model(source, listener=listener)
     if what := _differences(record, base):
-        values = {"source": source, "what": ", ".join(what), "was": revision[:12], "now": base.revision[:12]}
-        raise BaseModelError("error.base.changed", **values)
+        raise _changed(record, base, what)
     return base
 
 
@@ -65,11 +96,20 @@ def _differences(record: Mapping[str, Any], base: BaseModel) -> list[str]:
     what = []
     if base.revision != record["revision"]:
         what.append(base.path.name if base.kind == "gguf" else "*.safetensors")
+    return what + _changed_files(record, base)
+
+
+def _changed_files(record: Mapping[str, Any], base: BaseModel) -> list[str]:
     before = record.get("files")
-    if before is not None:
-        now = configuration_files(base.path)
-        what += sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
-    return what
+    if before is None:
+        return []
+    now = configuration_files(base.path)
+    return sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
+
+
+def _changed(record: Mapping[str, Any], base: BaseModel, what: list[str]) -> BaseModelError:
+    values = {"what": ", ".join(what), "was": record["revision"][:12], "now": base.revision[:12]}
+    return BaseModelError("error.base.changed", source=base.source, **values)
 
 
 def _gone(record: Mapping[str, Any]) -> BaseModelError:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from file_formats.errors import BrokenFile
-from file_formats.gguf import read_head
+from file_formats.gguf import GgufHead, read_head
 from lora_trainer.errors import BaseModelError
 from lora_trainer.events import Listener, ignore
 from lora_trainer.models.folder import check_config, check_folder, check_layers
@@ -72,8 +72,13 @@ def look_for_base_model(
 
     if source.startswith("modelscope:"):
         return
-    if source.startswith("ollama:") or Path(source).expanduser().exists():
-        resolve_base_model(source, ollama_blob=ollama_blob)
+    path = Path(source).expanduser()
+    if source.startswith("ollama:") and ollama_blob:
+        _check_file(ollama_blob(source.removeprefix("ollama:")))
+    elif path.is_dir():
+        check_folder(path)
+    elif path.exists():
+        _check_file(path)
     else:
         check_hub_id(source)
         hub.look_at(source, check_config, revision)
@@ -102,6 +107,19 @@ def model_in_folder(source: str, folder: Path, commit: str | None) -> BaseModel:
 
 def model_in_file(source: str, path: Path) -> BaseModel:
     """The model in a GGUF file; raises BaseModelError."""
+    head = _check_file(path)
+    # Ollama names a blob after its digest
+    named = re.fullmatch(r"sha256-([0-9a-f]{64})", path.name)
+    if named:
+        revision = named[1]
+    else:
+        with path.open("rb") as file:
+            revision = hashlib.file_digest(file, "sha256").hexdigest()
+    return BaseModel(source, "gguf", path, revision, head.architecture, head.parameters)
+
+
+def _check_file(path: Path) -> GgufHead:
+    """The head of a GGUF file that can be trained on; its weights aren't read. Raises BaseModelError."""
     try:
         head = read_head(path)
     except (BrokenFile, OSError) as error:
@@ -115,14 +133,7 @@ def model_in_file(source: str, path: Path) -> BaseModel:
     scaling = head.get(f"{head.architecture}.rope.scaling.type", "none")
     if scaling != "none" or any(tensor.name.startswith("rope_factors_") for tensor in head.tensors):
         raise BaseModelError("error.base_model.gguf_rope", path=str(path), scaling=scaling)
-    # Ollama names a blob after its digest
-    named = re.fullmatch(r"sha256-([0-9a-f]{64})", path.name)
-    if named:
-        revision = named[1]
-    else:
-        with path.open("rb") as file:
-            revision = hashlib.file_digest(file, "sha256").hexdigest()
-    return BaseModel(source, "gguf", path, revision, head.architecture, head.parameters)
+    return head
 
 
 def _reads_gguf(architecture: str) -> bool:

@@ -33,6 +33,7 @@ def export_gguf(
     eos_token: str,
     llama_cpp: Path | None = None,
     foretaste: Path | None = None,
+    mark: str | None = None,
     progress: Progress = unheard,
 ) -> GgufFile:
     """Write the merged model to `out`; `progress` hears bytes written and their total.
@@ -41,7 +42,8 @@ def export_gguf(
     mixed as llama.cpp mixes them). With a base that is a GGUF, tensors without a delta keep their type, but that
     K-quants are made of those in floats, too. `chat_template` None keeps the base's own; `eos_token` is the text of
     the token that ends a turn. `foretaste` is a larger base model of the same kind, whose export is planned first: what
-    it would fail of is raised. `out` appears when it is whole and on disk, and not before.
+    it would fail of is raised. `mark`: what the GGUF is known by (see serving_metadata.py). `out` appears when it is
+    whole and on disk, and not before.
 
     Raises ConversionError (with the converter's own reason), ResourceError when disk or memory is not enough.
     """
@@ -55,6 +57,7 @@ def export_gguf(
         "add_bos": add_bos,
         "eos_token": eos_token,
         "llama_cpp": str(llama_cpp.absolute()) if llama_cpp else None,
+        "mark": mark,
         "foretaste": str(foretaste.absolute()) if foretaste else None,
     }
     try:

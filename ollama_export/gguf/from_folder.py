@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 Source = Callable[[TensorInfo, Hear], Iterator[Any]]
 """The data of a weight, piece by piece, in the type that its entry in the GGUF's head has in the end."""
+Plan = list[tuple[TensorInfo, Source]]
+Before = Callable[[dict[str, bytes], Plan], None]
+"""Hears what is known before the vocabulary is read: metadata so far, and all tensors."""
 FLOATS = ("F32", "F16", "BF16")
 
 
@@ -49,7 +52,7 @@ class FileRows:
         raw = np.fromfile(span.filename, np.uint8, (stop - start) * row_bytes, offset=span.offset + start * row_bytes)
         weights = to_float32(raw, self._local.dtype).reshape(stop - start, -1)
         if self._delta is not None:
-            weights += self._delta.rows(start, stop)
+            self._delta.added_to(weights, start)
         return weights
 
     @property
@@ -79,12 +82,19 @@ class ArrayRows:
 
 
 def plan_folder(
-    folder: Path, deltas: dict[str, LoraDelta], file_type: str, name: str, *, only_tensors: bool = False
-) -> tuple[dict[str, bytes], list[tuple[TensorInfo, Source]]]:
+    folder: Path,
+    deltas: dict[str, LoraDelta],
+    file_type: str,
+    name: str,
+    *,
+    only_tensors: bool = False,
+    before_vocabulary: Before | None = None,
+) -> tuple[dict[str, bytes], Plan]:
     """Metadata and tensors of the GGUF, no weight read yet. To be called where `use_converter` has been.
 
     `file_type` is one that the converter knows (f32, f16, bf16, q8_0); each source rounds once, to any other as well.
-    `only_tensors`: next to no metadata, for which the whole vocabulary would be read.
+    `only_tensors`: next to no metadata, for which the whole vocabulary would be read. `before_vocabulary` is called
+    when all else is known.
     Raises ConversionError with the converter's reason when it can't convert.
     """
     import gguf
@@ -117,16 +127,25 @@ def plan_folder(
     converter.get_tensors = merged_tensors
     converter.get_vocab_base_pre = pre_tokenizer
     converter.prepare_tensors()
-    if not only_tensors:
-        converter.prepare_metadata(vocab_only=False)
-
-    writer = converter.gguf_writer
-    metadata = {key: encode(v.value, v.type, v.sub_type) for key, v in writer.kv_data[0].items()}
-    plan: list[tuple[TensorInfo, Source]] = []
+    writer, own_vocabulary = converter.gguf_writer, converter.set_vocab
+    plan: Plan = []
     for tensor_name, info in writer.tensors[0].items():
         tensor = TensorInfo(tensor_name, tuple(info.shape), int(info.dtype))
         plan.append((tensor, partial(_pieces, tensor.type, info.tensor, LazyTorchTensor)))
-    return metadata, plan
+
+    def vocabulary() -> None:
+        if before_vocabulary is not None:
+            before_vocabulary(_metadata(writer), list(plan))
+        own_vocabulary()
+
+    converter.set_vocab = vocabulary
+    if not only_tensors:
+        converter.prepare_metadata(vocab_only=False)
+    return _metadata(writer), plan
+
+
+def _metadata(writer: Any) -> dict[str, bytes]:
+    return {key: encode(v.value, v.type, v.sub_type) for key, v in writer.kv_data[0].items()}
 
 
 def bare_name(name: str) -> str:
@@ -156,7 +175,10 @@ def _merged(tensor: Any, delta: LoraDelta | None, lazy: Any) -> Any:
         raise ConversionError("error.adapter.shape", adapter=delta.shape, weight=tuple(tensor.shape))
     # a weight that the converter itself had to compute (a base model in FP8, say)
     meta = lazy.meta_with_dtype_and_shape(torch.float32, tuple(tensor.shape))
-    add = lambda weight: weight.float() + torch.from_numpy(delta.rows(0, delta.shape[0]))  # noqa: E731
+
+    def add(weight: Any) -> Any:
+        return torch.from_numpy(delta.added_to(weight.float().numpy().copy(), 0))
+
     return lazy(meta=meta, args=(tensor,), func=add)
 
 

@@ -46,7 +46,7 @@ class StoredRows:
         raw = np.fromfile(self._path, np.uint8, count, offset=tensor.offset + start * tensor.row_bytes)
         kind = gguf.GGMLQuantizationType(tensor.type)
         weights: np.ndarray = gguf.quants.dequantize(raw.reshape(stop - start, -1), kind)
-        return weights + self._delta.rows(start, stop) if self._delta else weights
+        return self._delta.added_to(weights, start) if self._delta else weights
 
 
 def plan_gguf(

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from file_formats.file_types import BF16, BLOCKS, F16, F32, FILE_TYPES, Q3_K, Q4_0, Q4_K, Q5_0, Q5_1, Q5_K, Q6_K, Q8_0
 from file_formats.gguf import TensorInfo, serving_order
 
+FLOATS = (F32, F16, BF16)
 FALLBACK = {Q3_K: Q4_0, Q4_K: Q5_0, Q5_K: Q5_1, Q6_K: Q8_0}
 """For rows that are no whole number of 256 weights (tensor_type_fallback)."""
 KEPT = (
@@ -74,7 +75,8 @@ def mixed(plan: Sequence[tuple[TensorInfo, S]], file_type: str, shape: Shape) ->
 def mixed_types(tensors: Sequence[TensorInfo], file_type: str, shape: Shape) -> dict[str, int]:
     """Name -> ggml's type number, for those of `tensors` that a file of type `file_type` quantises.
 
-    `tensors` are all of the model's, with the types that they have before: what is quantised already stays.
+    `tensors` are all of the model's, with the types that they have before: what is quantised already stays, and counts
+    among the layers all the same.
     """
     ordered = sorted(tensors, key=lambda tensor: serving_order(tensor.name))
     names = {tensor.name for tensor in ordered}
@@ -82,7 +84,7 @@ def mixed_types(tensors: Sequence[TensorInfo], file_type: str, shape: Shape) -> 
     seen = {"value": 0, "down": 0}
     kinds = {}
     for tensor in ordered:
-        if not _is_quantised(tensor):
+        if not _may_be_quantised(tensor):
             continue
         name, kind = tensor.name, FILE_TYPES[file_type].matrices
         if name == "output.weight" or (name in EMBEDDINGS and "output.weight" not in names):
@@ -105,19 +107,15 @@ def mixed_types(tensors: Sequence[TensorInfo], file_type: str, shape: Shape) -> 
                 kind = Q5_K if file_type in ("q3_K_M", "q4_K_S", "q4_K_M") else kind
             elif file_type == "q3_K_M":
                 kind = Q4_K
-        kinds[name] = _fitting(kind, tensor.shape[-1])
+        if tensor.type in FLOATS:
+            kinds[name] = _fitting(kind, tensor.shape[-1])
     return kinds
 
 
-def _is_quantised(tensor: TensorInfo) -> bool:
+def _may_be_quantised(tensor: TensorInfo) -> bool:
     # ggml doesn't count outer dimensions of one
     dimensions = len(tensor.shape) - next((i for i, n in enumerate(tensor.shape) if n > 1), len(tensor.shape))
-    return (
-        tensor.type in (F32, F16, BF16)
-        and dimensions > 1
-        and tensor.name.endswith("weight")
-        and not any(part in tensor.name for part in KEPT)
-    )
+    return dimensions > 1 and tensor.name.endswith("weight") and not any(part in tensor.name for part in KEPT)
 
 
 def _fitting(kind: int, columns: int) -> int:

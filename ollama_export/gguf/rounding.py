@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from file_formats.file_types import BF16, F16, F32, Q8_0
 from file_formats.gguf import TensorInfo
 from lora_trainer.errors import ConversionError
+from ollama_export.gguf.row_functions import quantize_rows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -86,13 +87,11 @@ def round_rows(rows: np.ndarray, kind: int, name: str) -> np.ndarray:
         # loaded where the converter is at work: four times as fast as numpy, the same bits
         torch = sys.modules.get("torch")
         return torch.from_numpy(rows).half().numpy() if torch else rows.astype(np.float16)
-    if kind in (BF16, Q8_0):
+    if kind == BF16:
         import gguf
 
         return gguf.quants.quantize(rows, gguf.GGMLQuantizationType(kind))
-    import libgguf
-
-    return libgguf.quantize_rows(rows, kind)
+    return quantize_rows(rows, kind)
 
 
 def fitting_type(kind: int, columns: int) -> int:

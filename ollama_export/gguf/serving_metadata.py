@@ -5,14 +5,23 @@ from __future__ import annotations
 from file_formats.gguf import BOOL, STRING, UINT32, decode, encode
 from lora_trainer.errors import ConversionError
 
+MARK = "train_to_ollama.adapter"
+"""The key under which a GGUF says of which adapter it is, in whatever form a server keeps it."""
 QUANTIZATION_VERSION = 2
 """GGML_QNT_VERSION of ggml.h."""
 
 
 def set_serving_metadata(
-    metadata: dict[str, bytes], *, chat_template: str | None, add_bos: bool, eos_token: str, file_type: int
+    metadata: dict[str, bytes],
+    *,
+    chat_template: str | None,
+    add_bos: bool,
+    eos_token: str,
+    file_type: int,
+    mark: str | None = None,
 ) -> None:
-    """Change `metadata` (encoded values) in place; `chat_template` None keeps the one that is there.
+    """Change `metadata` (encoded values) in place; `chat_template` None keeps the one that is there, no other than
+    `mark` is kept.
 
     The last two keys are those that llama.cpp's quantize tool writes last, so that Ollama, which passes each upload
     through it, finds the same bytes and keeps the file. Raises ConversionError when there is no token `eos_token`.
@@ -20,6 +29,9 @@ def set_serving_metadata(
     for key in [k for k in metadata if k.startswith(("tokenizer.chat_template", "split."))]:
         if key != "tokenizer.chat_template":
             del metadata[key]
+    metadata.pop(MARK, None)
+    if mark is not None:
+        metadata[MARK] = encode(mark, STRING)
     if chat_template is not None:
         metadata["tokenizer.chat_template"] = encode(chat_template, STRING)
     tokens = decode(metadata["tokenizer.ggml.tokens"]) if "tokenizer.ggml.tokens" in metadata else []

@@ -25,9 +25,10 @@ from ollama_export.gguf.converter import converter_folder, use_converter
 from ollama_export.gguf.fingerprint import Fingerprint
 from ollama_export.gguf.foreign_code import refuse_foreign_code
 from ollama_export.gguf.foretaste import plan_without_learning
-from ollama_export.gguf.from_folder import general_name, plan_folder
+from ollama_export.gguf.from_folder import Plan, general_name, plan_folder
 from ollama_export.gguf.from_gguf import is_mostly_new, plan_gguf
 from ollama_export.gguf.head import gguf_head
+from ollama_export.gguf.head_start import HeadStart
 from ollama_export.gguf.k_quants import Shape, mixed
 from ollama_export.gguf.lora_delta import read_adapter, require_merged
 from ollama_export.gguf.serving_metadata import set_serving_metadata
@@ -50,18 +51,28 @@ def convert(arguments: dict[str, Any], report: Any) -> GgufFile:
     floats = file_type if FILE_TYPES[file_type].by_converter else "f16"
     if arguments["foretaste"]:
         plan_without_learning(Path(arguments["foretaste"]), arguments["kind"], deltas, floats)
+    ahead = HeadStart()
+
+    def as_written(metadata: dict[str, bytes], plan: Plan) -> Plan:
+        shape = Shape.read(lambda key, default: decode(metadata[key]) if key in metadata else default)
+        return plan if floats == file_type else mixed(plan, file_type, shape)
+
+    def begin(metadata: dict[str, bytes], plan: Plan) -> None:
+        ahead.begin(as_written(metadata, plan))
+
     if arguments["kind"] == "gguf":
         metadata, plan = plan_gguf(base, deltas, floats)
     else:
         refuse_foreign_code(base)
-        metadata, plan = plan_folder(base, deltas, floats, general_name(base, out.stem))
-    if floats != file_type:
-        shape = Shape.read(lambda key, default: decode(metadata[key]) if key in metadata else default)
-        plan = mixed(plan, file_type, shape)
+        try:
+            metadata, plan = plan_folder(base, deltas, floats, general_name(base, out.stem), before_vocabulary=begin)
+        finally:
+            ahead.stop()
+    plan = as_written(metadata, plan)
     kind = FILE_TYPES[file_type].number
     if arguments["kind"] == "gguf" and not is_mostly_new(base, plan):
         kind = gguf_head(base).get("general.file_type", FILE_TYPES["f16"].number)
-    serving = {name: arguments[name] for name in ("chat_template", "add_bos", "eos_token")}
+    serving = {name: arguments[name] for name in ("chat_template", "add_bos", "eos_token", "mark")}
     set_serving_metadata(metadata, **serving, file_type=kind)
     gc.enable()
     prints: dict[str, Fingerprint] = {}
@@ -70,9 +81,9 @@ def convert(arguments: dict[str, Any], report: Any) -> GgufFile:
         plan.reverse()
         while plan:
             tensor, source = plan.pop()
-            prints[tensor.name] = Fingerprint()
-            stream.write(tensor, source(tensor, prints[tensor.name]))
-            del source  # and with it the tensor's graph
+            pieces, prints[tensor.name] = ahead.pieces(tensor, source)
+            stream.write(tensor, pieces)
+            del source, pieces  # and with them the tensor's graph
         require_merged(deltas)
         made = stream.finish(file_type)
     known = {name: found.value() for name, found in prints.items()}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
@@ -15,7 +17,19 @@ from typing import Any, Self
 from lora_trainer.errors import ConversionError
 from ollama_export.ended import how_ended, was_killed
 from ollama_export.gguf.head import gguf_head
+from ollama_export.greedy import Greedy, Token, tokens_of
 from ollama_export.llama_cpp.server import ANSWER_SECONDS, Died, Hangs, LlamaServer, Unusable
+
+SAMPLING = (
+    "temperature", "top_k", "top_p", "min_p", "typical_p", "repeat_last_n", "repeat_penalty", "presence_penalty",
+    "frequency_penalty", "mirostat", "mirostat_tau", "mirostat_eta",
+)  # fmt: skip
+"""Ollama's sampling parameters (its docs/modelfile); llama.cpp's server has them under the same names."""
+
+
+def sampled_by(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a model's parameters, by Ollama's names, those that `Engine.complete` samples by."""
+    return {name: parameters[name] for name in SAMPLING if name in parameters}
 
 
 def is_installed() -> bool:
@@ -107,11 +121,16 @@ class Engine:
         temperature: float = 0.0,
         top_k: int = 40,
         top_p: float = 0.95,
+        min_p: float = 0.0,
         repeat_penalty: float = 1.0,
         seed: int = 0,
         stop: Sequence[str] = (),
+        **sampling: float,
     ) -> Completion:
-        """Go on with `prompt`: token ids, or text that is tokenized with special tokens (BOS where it is added)."""
+        """Go on with `prompt`: token ids, or text that is tokenized with special tokens (BOS where it is added).
+
+        `sampling` are further parameters of SAMPLING; the same `seed`, from 0 to 2**32 - 2, gives the same answer.
+        """
         answer = self._post(
             "/completion",
             {
@@ -120,16 +139,43 @@ class Engine:
                 "temperature": temperature,
                 "top_k": top_k,
                 "top_p": top_p,
-                "min_p": 0.0,
+                "min_p": min_p,
                 "repeat_penalty": repeat_penalty,
+                **sampling,
                 "seed": seed,
                 "stop": list(stop),
                 "cache_prompt": False,
                 "return_tokens": True,
             },
         )
-        ended = answer["stop_type"] in ("eos", "word")
-        return Completion(answer["content"], answer["tokens"], ended, answer["tokens_evaluated"])
+        return _completion(answer, answer["content"], answer["tokens"])
+
+    def stream(
+        self,
+        prompt: str,
+        heard: Callable[[str], None],
+        *,
+        max_tokens: int,
+        seed: int,
+        stop: Sequence[str] = (),
+        **sampling: float,
+    ) -> Completion:
+        """As `complete`, with each piece of the answer told to `heard` as it comes; whatever `heard` raises ends it.
+
+        `sampling`: parameters by llama.cpp's names (temperature, top_k, min_p, repeat_last_n, ...). -1 tokens are as
+        many as the context holds. What the prompt has in common with the one before isn't computed again.
+        """
+        asked = {"prompt": prompt, "n_predict": max_tokens, "seed": seed, "stop": list(stop), **sampling}
+        asked |= {"cache_prompt": True, "return_tokens": True, "stream": True}
+        text, tokens = "", list[int]()
+        for event in self._events("/completion", asked):
+            tokens += event.get("tokens", [])
+            if piece := event.get("content", ""):
+                text += piece
+                heard(piece)
+            if event.get("stop"):
+                return _completion(event, text, tokens)
+        raise _failed(self._gguf, self._server.end())
 
     def chat(self, messages: list[dict[str, str]], *, max_tokens: int = 512, **options: Any) -> Completion:
         """The answer to `messages`, by the GGUF's own chat template; options as in `complete`."""
@@ -160,6 +206,62 @@ class Engine:
             found[entry["id"]] = entry["logprob"]
         return found
 
+    def greedy(self, prompt: str, max_tokens: int) -> Greedy:
+        """How the model goes on with `prompt` where it always takes the likeliest token, and how likely each was."""
+        answer = self._post(
+            "/completion",
+            {
+                "prompt": prompt,
+                "n_predict": max_tokens,
+                "temperature": 0.0,
+                "repeat_penalty": 1.0,
+                "n_probs": 2,
+                "cache_prompt": False,
+                "return_tokens": True,
+            },
+        )
+        told = answer.get("completion_probabilities", [])
+        found = list(tokens_of(told))
+        # a token that ends inside a character is told with the one that completes it, and as likely as that alone
+        ids = iter(answer["tokens"])
+        for at, one in enumerate(told):
+            if next(ids, None) != one["id"]:
+                found[at] = replace(found[at], gap=None)
+                while next(ids, one["id"]) != one["id"]:
+                    pass
+        if answer["stop_type"] == "eos":
+            found[-1:] = [Token(None, found[-1].logprob, found[-1].gap)]
+        return Greedy(prompt, tuple(found), answer["tokens_evaluated"])
+
+    def _events(self, path: str, asked: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """The events of a streamed answer; who stops listening ends it."""
+        import requests
+
+        try:
+            with self._server.within(self._answer_seconds):
+                response = self._session.post(self._server.address + path, json=asked, stream=True)
+            with closing(response):
+                if response.status_code != 200:
+                    raise _refused(response.json(), response.text)
+                lines = response.iter_lines()
+                while True:
+                    with self._server.within(self._answer_seconds):
+                        line = next(lines, None)
+                    if line is None:
+                        return
+                    kind, _, value = line.partition(b": ")
+                    if kind == b"error":
+                        raise _refused({"error": json.loads(value)}, value.decode())
+                    if kind == b"data":
+                        event = json.loads(value)
+                        if "error" in event:
+                            raise _refused(event, value.decode())
+                        yield event
+        except Hangs as error:
+            raise _hangs(self._gguf, error) from error
+        except requests.RequestException as error:
+            raise _failed(self._gguf, self._server.end()) from error
+
     def _post(self, path: str, asked: dict[str, Any]) -> dict[str, Any]:
         import requests
 
@@ -172,9 +274,17 @@ class Engine:
             raise _failed(self._gguf, self._server.end()) from error
         answer = response.json()
         if response.status_code != 200:
-            reason = answer.get("error", {}).get("message", response.text)
-            raise ConversionError("error.engine.refused", reason=reason)
+            raise _refused(answer, response.text)
         return dict(answer)
+
+
+def _completion(last: dict[str, Any], text: str, tokens: list[int]) -> Completion:
+    """What was said in all, by the `last` object of it."""
+    return Completion(text, tokens, last["stop_type"] in ("eos", "word"), last["tokens_evaluated"])
+
+
+def _refused(answer: dict[str, Any], text: str) -> ConversionError:
+    return ConversionError("error.engine.refused", reason=answer.get("error", {}).get("message", text))
 
 
 def _failed(gguf: Path, error: RuntimeError) -> ConversionError:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ollama_export.greedy import Greedy, Token, in_tokens, tokens_of
 from ollama_export.server.transport import Refused
 
 _COUNTS = ("prompt_eval_count", "eval_count")
@@ -33,6 +34,22 @@ def answer_of(reply: Mapping[str, Any], text: str) -> Answer:
     stopped = bool(reply.get("done")) and reply.get("done_reason", "stop") == "stop"
     prompt_tokens, tokens = (int(reply[name]) or None if name in reply else None for name in _COUNTS)
     return Answer(text, stopped, prompt_tokens, tokens)
+
+
+GREEDILY = {"temperature": 0, "repeat_penalty": 1.0, "presence_penalty": 0, "frequency_penalty": 0, "stop": []}
+"""Options of a greedy answer, whatever a model's own PARAMETERs say; its end of turn ends it all the same."""
+
+
+def said_greedily(reply: Mapping[str, Any], known: Greedy) -> Greedy:
+    """What /api/generate answered to the prompt of `known`, asked for log-probabilities.
+
+    Ollama tells them since 0.12.11, but not of the token that ends an answer.
+    """
+    text, ended = str(reply.get("response", "")), bool(reply.get("done")) and reply.get("done_reason") == "stop"
+    prompt_tokens = answer_of(reply, text).prompt_tokens
+    if told := reply.get("logprobs"):
+        return Greedy(known.prompt, (*tokens_of(told), *([Token(None)] if ended else [])), prompt_tokens)
+    return Greedy(known.prompt, in_tokens(known, text, ended=ended), prompt_tokens)
 
 
 def broken_off(refused: Refused) -> Answer:

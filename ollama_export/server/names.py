@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from lora_trainer.errors import UsageError
@@ -15,6 +16,9 @@ _HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,349}")
 _LONGEST_TAG = 50
 _OURS = re.compile(r"(.*-)?(staging-([0-9]+|[0-9a-f]{8})|backup-[0-9]{8}-[0-9]+)", re.IGNORECASE)
 """Tags that are made beside a name when it is published."""
+REHEARSAL = "train-to-ollama-rehearsal"
+"""The tiny model that is published, and deleted, before the training."""
+_CHINESE = re.compile("[\u3400-\u9fff\uf900-\ufaff]+")
 _WINDOWS_DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])([.@+]|$)")
 
 
@@ -78,14 +82,32 @@ def check_name(name: str) -> str:
     return str(parsed)
 
 
-def propose_name(name: str) -> str:
-    """A legal name made of the ASCII letters and digits of `name`; `my-model` where none are left."""
-    ascii_only = unicodedata.normalize("NFKC", name).replace("\\", "/")
-    path, _, tag = ascii_only.rpartition("/")[2].partition(":")
+def propose_name(name: str, taken: Collection[str] = ()) -> str:
+    """A legal name made of the ASCII letters and digits of `name`, Chinese characters as their pinyin; `my-model` where
+    none are left. Where it is one of those `taken`, it gets a number.
+    """
+    spelt = _in_pinyin(unicodedata.normalize("NFKC", name).replace("\\", "/"))
+    path, _, tag = spelt.rpartition("/")[2].partition(":")
     model, tag = _legal_part(path), _legal_part(tag)
     if _is_routing(tag):
         tag = ""
-    return f"{model or 'my-model'}:{tag}" if tag and tag != "latest" else model or "my-model"
+    model = model or "my-model"
+    proposal = f"{model}:{tag}" if tag and tag != "latest" else model
+    number = 2
+    while any(same_name(proposal, other) for other in taken):
+        proposal, number = f"{model}-{number}", number + 1
+    return proposal
+
+
+def _in_pinyin(text: str) -> str:
+    """Every run of Chinese characters as one word of pinyin; as it is where the package for that is missing."""
+    if not _CHINESE.search(text):
+        return text
+    try:
+        from pypinyin import lazy_pinyin
+    except ImportError:
+        return text
+    return _CHINESE.sub(lambda found: "".join(lazy_pinyin(found[0], errors="ignore")), text)
 
 
 def folder_name(name: str) -> str:
@@ -107,6 +129,12 @@ def name_of_folder(folder: str) -> str:
 def same_name(one: str, other: str) -> bool:
     """Do both mean one model in Ollama, which fills in defaults and ignores case?"""
     return str(parse_name(one) or one).lower() == str(parse_name(other) or other).lower()
+
+
+def is_ours(name: str) -> bool:
+    """Whether a name is one that publishing makes beside a model's: a backup, a staging, or the rehearsal's."""
+    parsed = parse_name(name)
+    return parsed is not None and (_OURS.fullmatch(parsed.tag) is not None or parsed.model == REHEARSAL)
 
 
 def _is_routing(tag: str) -> bool:

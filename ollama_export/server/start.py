@@ -73,6 +73,16 @@ def ensure_running(
     return version
 
 
+def can_be_had(client: OllamaClient, root: Path = Path("/")) -> None:
+    """Raise the OllamaError that `ensure_running` would where Ollama neither answers nor can be started."""
+    try:
+        client.version()
+    except OllamaError as error:
+        if error.key != "error.ollama.unreachable" or not client.is_local:
+            raise
+        find_way(sys.platform, root, Path.home(), os.environ, client.host)
+
+
 def find_way(platform: str, root: Path, home: Path, environment: Mapping[str, str], host: str = "") -> Way:
     """How Ollama is installed under `root` (a machine's file system); raises OllamaError (naming `host`) where not.
 

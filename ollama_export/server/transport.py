@@ -8,7 +8,7 @@ import json
 import os
 import re
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from html import unescape
 from pathlib import Path
@@ -161,7 +161,7 @@ class Transport:
             raise self.refusal(f"{method} {path}", response.status_code, str(value["error"]), body)
         return value
 
-    def lines(self, method: str, path: str, body: Any) -> Iterator[dict[str, Any]]:
+    def lines(self, method: str, path: str, body: Any) -> Generator[dict[str, Any], None, None]:
         """The JSON objects of a streamed answer as they come, up to the end of the stream.
 
         An error line raises as an error status would: Ollama has sent its 200 by then. Raises OllamaError where the

@@ -2,36 +2,67 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from lora_trainer.chat_format import ChatFormat
-from lora_trainer.errors import BaseModelError
-from lora_trainer.events import Check, Listener, Note
+from lora_trainer.errors import BaseModelError, OllamaError
+from lora_trainer.events import Check, Listener, Note, StageDone, StageStarted
 from pipeline.checks.checklist import Prepared, checking
+from pipeline.checks.context import check_context, memory_of_this_machine
 from pipeline.checks.proofs import choose_proofs
 from pipeline.checks.rehearsal import rehearse
 from pipeline.checks.resources import check_disk, check_four_bits, check_memory, check_quantizer, parameter_count
 from pipeline.job import Dataset, Job, library_versions
 from pipeline.run.base_model import base_model_of, chat_format_in
 from pipeline.run.published import tell_start
+from pipeline.run.stopped import interrupted
 from pipeline.serving import fitted
 
 if TYPE_CHECKING:
     from lora_trainer.data.encode import EncodedDialogues
+    from lora_trainer.models.source import BaseModel
 
 
 def check(job: Job, listener: Listener) -> Prepared | None:
-    """Go through the checklist; raises the UserError of the first check that fails. Nothing of it stays behind.
+    """Go through the checklist; raises the UserError of the first check that fails, Interrupted where Ctrl-C breaks in.
 
-    None for a run that is trained already: what is left of it needs the record only.
+    Nothing of it stays behind. None for a run that is trained already: what is left of it needs the record only.
     """
-    from lora_trainer.engine.hardware import unused_card
+    began = time.monotonic()
+    listener(StageStarted("preflight", job.name))
+    try:
+        prepared = _checked(job, listener)
+    except KeyboardInterrupt:
+        raise interrupted(job.name, job.run, registers=job.client is not None) from None
+    listener(StageDone("preflight", time.monotonic() - began))
+    return prepared
+
+
+def foresee(job: Job, base: BaseModel | None, listener: Listener) -> None:
+    """What of the checklist needs nothing started, downloaded or written; raises the UserError of what fails.
+
+    `base` is the job's base model where it lies on this machine.
+    """
+    began = time.monotonic()
+    listener(StageStarted("preflight", job.name))
+    if job.client is not None:
+        try:
+            job.client.version()
+        except OllamaError:
+            # how much room it has can't be asked
+            job = replace(job, client=None)
+    if base is None:
+        check_quantizer(job.serving.quantize)
+    else:
+        _check_base(job, base, listener)
+        _prepare(job, base, listener)
+    listener(StageDone("preflight", time.monotonic() - began))
+
+
+def _checked(job: Job, listener: Listener) -> Prepared | None:
     from lora_trainer.engine.sharding import check_version
-    from lora_trainer.models.folder import foreign_code
-    from lora_trainer.models.load import check_vocabulary, check_weights, load_tokenizer
-    from ollama_export.gguf.export import supported_architecture
-    from ollama_export.gguf.from_gguf import ARCHITECTURES
 
     check_version()
     trained = job.run is not None and job.run.has_done("train")
@@ -45,6 +76,24 @@ def check(job: Job, listener: Listener) -> Prepared | None:
     with checking(listener, "base_model") as facts:
         base = base_model_of(job, listener)
         facts |= {"architecture": base.architecture, "size": parameter_count(base.parameters)}
+    _check_base(job, base, listener)
+    if trained:
+        return None
+    prepared = _prepare(job, base, listener)
+    if job.run is not None and job.run.record["versions"] == library_versions():
+        listener(Check("rehearsal_export", "skipped", "check.rehearsed"))
+    else:
+        rehearse(job, prepared, listener)
+    return prepared
+
+
+def _check_base(job: Job, base: BaseModel, listener: Listener) -> None:
+    """Whether the base model can be trained, converted and stored."""
+    from lora_trainer.models.folder import foreign_code
+    from lora_trainer.models.load import check_weights
+    from ollama_export.gguf.export import supported_architecture
+    from ollama_export.gguf.from_gguf import ARCHITECTURES
+
     if code := foreign_code(base.path):
         listener(Note("note.base.foreign_code", {"source": base.source, "code": ", ".join(code)}))
     with checking(listener, "architecture"):
@@ -56,9 +105,14 @@ def check(job: Job, listener: Listener) -> Prepared | None:
         check_weights(base)
         check_quantizer(job.serving.quantize)
     with checking(listener, "disk") as facts:
-        facts |= check_disk(job, base)
-    if trained:
-        return None
+        facts |= check_disk(job, base, listener)
+
+
+def _prepare(job: Job, base: BaseModel, listener: Listener) -> Prepared:
+    """Whether there is what the training takes; the dialogues as it takes them."""
+    from lora_trainer.engine.hardware import unused_card
+    from lora_trainer.models.load import check_vocabulary, load_tokenizer
+
     data = job.dataset
     assert data is not None, "a run that isn't trained yet has its dialogues"
     if job.plan.qlora:
@@ -78,12 +132,9 @@ def check(job: Job, listener: Listener) -> Prepared | None:
         facts["sequences"], facts["supervised"] = train_rows.counts()
     proofs = choose_proofs(data.train, data.system, chat_format, tokenizer)
     serving = fitted(job.serving, base, train_rows.most_tokens()[0], listener)
-    prepared = Prepared(data, base, tokenizer, chat_format, train_rows, val_rows, proofs, serving)
-    if job.run is not None and job.run.record["versions"] == library_versions():
-        listener(Check("rehearsal_export", "skipped", "check.rehearsed"))
-    else:
-        rehearse(job, prepared, listener)
-    return prepared
+    served_here = job.client is None or job.client.is_local
+    check_context(serving, base, listener, memory=memory_of_this_machine() if served_here else None)
+    return Prepared(data, base, tokenizer, chat_format, train_rows, val_rows, proofs, serving)
 
 
 def _encoded(

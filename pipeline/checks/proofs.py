@@ -8,6 +8,7 @@ from typing import Any
 from lora_trainer.chat_format import ChatFormat, split_system
 from lora_trainer.data.dialogues import Dialogue
 from lora_trainer.errors import ConversionError
+from ollama_export.greedy import Greedy, from_record
 from ollama_export.proof import Proof
 from pipeline.run.history import Run
 
@@ -64,12 +65,31 @@ def _ids(text: str, chat_format: ChatFormat, tokenizer: Any) -> list[int]:
     return [*bos, *tokenizer(text, add_special_tokens=False).input_ids]
 
 
-def proofs_of(run: Run, before: Sequence[Mapping[str, str]] = ()) -> tuple[Proof, ...]:
-    """The proofs in a run's record, each conversation behind the turns that stand before every one (MESSAGE)."""
+def proofs_of(run: Run, before: Sequence[Mapping[str, str]] = (), system: str | None = None) -> tuple[Proof, ...]:
+    """The proofs in a run's record, each conversation behind the turns that stand before every one (MESSAGE).
+
+    `system`: the system prompt in the model where that isn't the one it was trained with; "" is none at all.
+    """
     proofs = tuple(Proof(tuple(p["messages"]), p["prompt"], p["tokens"]) for p in run.record["proofs"])
-    if not before:
+    if not before and system is None:
         return proofs
-    return behind(before, proofs, ChatFormat.from_json(run.record["chat_format"]), run.record["system"])
+    chat_format = ChatFormat.from_json(run.record["chat_format"])
+    said = run.record["system"] if system is None else system
+    return tuple(_behind(proof, before, chat_format, said) for proof in proofs)
+
+
+def heard_of(run: Run, level: str | None = None, *, adapter: str | None = None) -> tuple[Greedy, ...]:
+    """How the run's model goes on with the prompts of its proofs, as the type of its last GGUF, or as the `level` that
+    Ollama tells; empty where llama.cpp never said.
+
+    `adapter`: the folder of another one of the run's adapters than the one that was exported last.
+    """
+    made = run.record.get("gguf", {})
+    if adapter not in (None, made.get("adapter", "adapter")):
+        made = made.get("others", {}).get(adapter, {})
+    heard = made.get("greedy", {})
+    told = {file_type.upper(): file_type for file_type in heard} | {"": made.get("file_type"), "UNKNOWN": "f32"}
+    return tuple(from_record(one) for one in heard.get(told.get((level or "").upper()), []))
 
 
 def behind(

@@ -6,22 +6,20 @@ import hashlib
 import os
 import re
 import socket
-import tempfile
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lora_trainer.events import Listener, Note
+from ollama_export.server.names import REHEARSAL
 from ollama_export.template import gguf_chat_template, ollama_template
 from pipeline.checks.checklist import Prepared, Skip, checking
 from pipeline.checks.proofs import behind, check_tokens
 from pipeline.job import Job
+from pipeline.temporary import own_folder
 
 if TYPE_CHECKING:
     from ollama_export.server.client import OllamaClient
-
-
-_MODEL = "train-to-ollama-rehearsal"
 
 
 def _mark(home: Path) -> str:
@@ -30,32 +28,38 @@ def _mark(home: Path) -> str:
     return hashlib.sha256(place.encode()).hexdigest()[:8]
 
 
-def sweep(client: OllamaClient, home: Path) -> None:
-    """Delete the rehearsals' models that killed processes of this home have left in Ollama."""
+def left_over_rehearsals(client: OllamaClient, home: Path) -> list[str]:
+    """The rehearsals' models that killed processes of this home have left in Ollama."""
     import psutil  # type: ignore[import-untyped, unused-ignore]
 
-    ours = re.compile(rf"{_MODEL}:{_mark(home)}-([0-9]+)-[0-9a-f]+")
-    for model in client.tags():
-        found = ours.fullmatch(model["name"])
-        if found and int(found[1]) != os.getpid() and not psutil.pid_exists(int(found[1])):
-            client.delete(model["name"], missing_ok=True)
+    ours = re.compile(rf"{REHEARSAL}:{_mark(home)}-([0-9]+)-[0-9a-f]+")
+    found = [match for model in client.tags() if (match := ours.fullmatch(model["name"]))]
+    return [match[0] for match in found if int(match[1]) != os.getpid() and not psutil.pid_exists(int(match[1]))]
+
+
+def sweep(client: OllamaClient, home: Path) -> None:
+    """Delete them."""
+    for name in left_over_rehearsals(client, home):
+        client.delete(name, missing_ok=True)
 
 
 def rehearse(job: Job, prepared: Prepared, listener: Listener) -> None:
-    """Send a tiny model of the architecture, with the real tokenizer, through export, llama.cpp and Ollama, with the
-    type, the parameters and the words that the real one is to have.
+    """Send a tiny model of the architecture, with the real tokenizer, through two steps of training, export, llama.cpp
+    and Ollama, with the numbers, the type, the parameters and the words that the real one is to have.
 
     Raises what the real run would raise hours later. A model of which none can be made is told so, and only its
     tokens are checked at the end.
     """
     from lora_trainer.engine.hardware import detect
-    from lora_trainer.models.adapter import adapted_model
+    from lora_trainer.models.adapter import check_layers
     from lora_trainer.models.tiny import make_tiny_model
+    from lora_trainer.trial_steps import adapter_after_steps
     from ollama_export.gguf.export import export_gguf
     from ollama_export.llama_cpp import engine
 
-    with tempfile.TemporaryDirectory(prefix="rehearsal-", ignore_cleanup_errors=True) as folder:
+    with own_folder("rehearsal") as folder:
         with checking(listener, "rehearsal_export"):
+            check_layers(prepared.base, job.plan)
             tiny = make_tiny_model(prepared.base, Path(folder) / "tiny")
             if tiny is None:
                 raise Skip("check.no_tiny_model")
@@ -63,7 +67,8 @@ def rehearse(job: Job, prepared: Prepared, listener: Listener) -> None:
             # bitsandbytes has code of its own for each device
             hardware = detect() if job.plan.qlora else None
             device, dtype = (hardware.device, hardware.dtype) if hardware else ("cpu", "float32")
-            adapted_model(tiny, job.plan, device, dtype).save_pretrained(adapter, save_embedding_layers=False)
+            trained = adapter_after_steps(tiny, prepared.train_rows, job.plan, device, dtype)
+            trained.save_pretrained(adapter, save_embedding_layers=False)
             gguf = export_gguf(
                 tiny.path,
                 tiny.kind,
@@ -96,7 +101,7 @@ def _rehearse_in_ollama(job: Job, prepared: Prepared, gguf: Path, digest: str, l
     assert client is not None
     system = prepared.dataset.system
     sweep(client, job.history.home)
-    name = f"{_MODEL}:{_mark(job.history.home)}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    name = f"{REHEARSAL}:{_mark(job.history.home)}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
     try:
         client.create_from_file(
             name,

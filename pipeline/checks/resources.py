@@ -19,18 +19,30 @@ SPARE_DISK = 256 << 20
 """Bytes that stay free beside what a run writes: checkpoints, the loss curve, somebody else's files."""
 
 
-def check_disk(job: Job, base: BaseModel) -> dict[str, Any]:
-    """Room for the GGUF, and for Ollama's copies of it where its store is on this machine; raises ResourceError."""
-    written = base.parameters * FILE_TYPES[job.serving.quantize].bytes_per_weight
+def check_disk(job: Job, base: BaseModel, listener: Listener) -> dict[str, Any]:
+    """Room for the GGUF, and for Ollama's copies of it; where its store can't be seen from here, that is said.
+
+    Raises ResourceError.
+    """
+    written = written_bytes(base.parameters, job.serving.quantize)
     needed: dict[Path, float] = {_existing(job.history.home): written + SPARE_DISK}
-    if job.client is not None and (store := job.client.store()) is not None:
-        same = next((place for place in needed if place.stat().st_dev == store.stat().st_dev), store)
-        needed[same] = needed.get(same, 0) + written * (3 if job.client.rewrites else 1)
+    if job.client is not None:
+        copies, store = written * (3 if job.client.rewrites else 1), job.client.store()
+        if store is None:
+            listener(Note("note.disk.unseen", {"host": job.client.host, "needed": _gb(copies)}))
+        else:
+            same = next((place for place in needed if place.stat().st_dev == store.stat().st_dev), store)
+            needed[same] = needed.get(same, 0) + copies
     for place, size in needed.items():
         free = shutil.disk_usage(place).free
         if free < size:
             raise ResourceError("error.disk.too_small", path=place, needed=_gb(size), free=_gb(free))
     return {"needed": _gb(sum(needed.values()))}
+
+
+def written_bytes(parameters: int, file_type: str) -> float:
+    """Bytes of the GGUF of a model of so many weights."""
+    return parameters * FILE_TYPES[file_type].bytes_per_weight
 
 
 def check_quantizer(file_type: str) -> None:

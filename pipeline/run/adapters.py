@@ -23,5 +23,5 @@ def mend_adapter(run: Run, listener: Listener, *, may_train: bool = True) -> Non
         publish_adapter(checkpoint, adapter)
         listener(Note("note.adapter_restored", {"number": run.number, "reason": fault}))
     elif may_train:
-        run.update(stages={}, publishing={})
+        run.update(stages={}, publishing={}, **({"status": "interrupted"} if run.is_waiting else {}))
         listener(Note("note.adapter_lost", {"number": run.number, "reason": fault}))

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lora_trainer.chat_format import ChatFormat
 from lora_trainer.errors import BaseModelError, OllamaError
 from lora_trainer.events import Listener, Note
 from lora_trainer.models.recorded import is_commit, resolve_recorded_base
-from lora_trainer.models.source import BaseModel, look_for_base_model, resolve_base_model
-from ollama_export.server.client import OllamaClient
+from lora_trainer.models.source import BaseModel as BaseModel
+from lora_trainer.models.source import look_for_base_model, resolve_base_model
 from pipeline.request import Request
 from pipeline.run.history import Run
 
 if TYPE_CHECKING:
+    from ollama_export.server.client import OllamaClient
     from pipeline.job import Job
 
 
 def base_model_of(job: Job, listener: Listener) -> BaseModel:
-    """The job's base model, found or downloaded; raises BaseModelError."""
+    """The job's base model, found or downloaded; raises BaseModelError. A GGUF file is read whole for that, once."""
+    if job.found_base is not None:
+        return job.found_base
     if job.recorded_base is not None:
         return recorded_base_model(job.recorded_base, job.client, listener)
     blob = lambda name: _ollama(job.client).blob_path(name)  # noqa: E731
@@ -35,15 +39,17 @@ def recorded_base_model(record: Mapping[str, Any], client: OllamaClient | None, 
     return resolve_recorded_base(record, stored_file=stored, listener=listener)
 
 
-def why_not_there(record: Mapping[str, Any], client: OllamaClient | None, listener: Listener) -> BaseModelError | None:
-    """What keeps a recorded base model from being trained on again: it is gone, or another one by now.
+def look_again(
+    record: Mapping[str, Any], client: OllamaClient | None, listener: Listener
+) -> BaseModel | BaseModelError | None:
+    """A recorded base model that is to be trained on again, or what keeps it from that: gone, or another one by now.
 
-    None where it is there, or where that can't be told before it is downloaded or an Ollama is started.
+    None where that can't be told before it is downloaded or an Ollama is started.
     """
     if is_commit(record["revision"]) or record["source"].startswith("modelscope:"):
         return None
     try:
-        recorded_base_model(record, client, listener)
+        return recorded_base_model(record, client, listener)
     except BaseModelError as error:
         return error if error.key in ("error.base.gone", "error.base.changed") else None
     except OllamaError as error:
@@ -79,19 +85,25 @@ def chat_format_in(job: Job, base: BaseModel, tokenizer: Any) -> ChatFormat:
         raise BaseModelError("error.base.template_only", source=base.source) from error
 
 
-def look_for(source: str, recorded: Mapping[str, Any] | None, client: OllamaClient | None, listener: Listener) -> None:
-    """Raise BaseModelError where there is no such base model; nothing is downloaded, and no Ollama is started."""
+def look_for(
+    source: str, recorded: Mapping[str, Any] | None, client: OllamaClient | None, listener: Listener
+) -> BaseModel | None:
+    """The base model where it lies on this machine; raises BaseModelError where there is no such model at all.
+
+    Nothing is downloaded, and no Ollama is started.
+    """
+    blob = lambda name: _ollama(client).blob_path(name)  # noqa: E731
     try:
         if recorded is not None and not is_commit(recorded["revision"]):
-            if not source.startswith("modelscope:"):
-                recorded_base_model(recorded, client, listener)
-        else:
-            revision = recorded["revision"] if recorded else None
-            look_for_base_model(source, revision=revision, ollama_blob=lambda name: _ollama(client).blob_path(name))
+            return None if source.startswith("modelscope:") else recorded_base_model(recorded, client, listener)
+        if source.startswith("ollama:") or Path(source).expanduser().exists():
+            return resolve_base_model(source, listener=listener, ollama_blob=blob)
+        look_for_base_model(source, revision=recorded["revision"] if recorded else None, ollama_blob=blob)
     except OllamaError as error:
         if error.key != "error.ollama.unreachable":
             raise
         listener(Note("note.base.not_looked_up", {"source": source}))
+    return None
 
 
 def recorded_base(previous: Run | None, request: Request, source: str, *, overwrite: bool) -> Mapping[str, Any] | None:
@@ -112,4 +124,6 @@ def recorded_base(previous: Run | None, request: Request, source: str, *, overwr
 
 def _ollama(client: OllamaClient | None) -> OllamaClient:
     """The Ollama that `ollama:NAME` is looked up in; a run that registers nothing asks it all the same."""
+    from ollama_export.server.client import OllamaClient
+
     return client or OllamaClient()

@@ -7,96 +7,30 @@ whole to a temporary name and renamed, so that a kill at any moment leaves the o
 from __future__ import annotations
 
 import os
+import shutil
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from file_formats.durable import sync_folder
 from file_formats.errors import BrokenFile
 from lora_trainer.errors import ResourceError, UsageError, as_disk_error
-from lora_trainer.plan import TrainPlan
-from pipeline.request import training_flags
 from pipeline.run.record import SCHEMA, migrated, read_json, read_record, version, write_json
+from pipeline.run.run import Run as Run
+from pipeline.run.run import now as now
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 
 def default_home() -> Path:
     """Where runs are kept: TRAIN_TO_OLLAMA_HOME, else `runs` beside the program."""
     return Path(os.environ.get("TRAIN_TO_OLLAMA_HOME") or Path(__file__).resolve().parents[2] / "runs")
-
-
-def now() -> str:
-    """The time in UTC, ISO 8601 to the second."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-@dataclass
-class Run:
-    """One run of one model: its folder and its record."""
-
-    folder: Path
-    record: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def number(self) -> int:
-        """Counted from 1 for each model name."""
-        return int(self.record["number"])
-
-    @property
-    def plan(self) -> TrainPlan:
-        """The numbers that were trained with."""
-        return TrainPlan.from_json(self.record["plan"])
-
-    @property
-    def is_done(self) -> bool:
-        """Did the run reach its end?"""
-        return self.record["status"] == "done"
-
-    @property
-    def publications(self) -> list[dict[str, Any]]:
-        """Every time that the run's model was put into Ollama, oldest first: `digest`, `gguf`, `backup`, `order`, …"""
-        return list(self.record["publications"])
-
-    @property
-    def is_published(self) -> bool:
-        """Did the run's model reach Ollama?"""
-        return bool(self.record["publications"])
-
-    @property
-    def digests(self) -> set[str]:
-        """The manifests' digests (hex) under which the run's model stood or stands in Ollama."""
-        swapped = self.record.get("publishing", {}).get("swapped")
-        # killed between the swap and the last line of the record
-        own = {swapped["digest"]} if swapped else set()
-        return own | {publication["digest"] for publication in self.record["publications"]}
-
-    @property
-    def weights(self) -> set[str]:
-        """sha256 (hex) of the weights that it has or had there."""
-        own = self.record.get("gguf", {}).get("digest")
-        found = {publication.get("gguf") for publication in self.record["publications"]} | {own}
-        return {digest for digest in found if digest}
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """The flags that trained it, of what its record has of the request."""
-        return training_flags(self.record["request"])
-
-    def update(self, **values: Any) -> None:
-        """Set fields of the record and write it."""
-        self.record.update(values)
-        write_json(self.folder / "run.json", self.record)
-
-    def has_done(self, stage: str) -> bool:
-        """Does the journal say that a stage is done?"""
-        return stage in self.record["stages"]
-
-    def mark_done(self, stage: str, seconds: float, **facts: Any) -> None:
-        """Enter a stage into the journal, with what it brought, in one write."""
-        stages = {**self.record["stages"], stage: {"finished": now(), "seconds": round(seconds, 2)}}
-        self.update(stages=stages, **facts)
 
 
 @dataclass(frozen=True)
@@ -126,7 +60,7 @@ class History:
 
     def names(self) -> list[str]:
         """The names of all models that have a readable run, in order; of a later version's none is readable."""
-        newest = (self._runs_in(folder)[-1:] for folder in self._folders())
+        newest = (self._runs_in(folder)[-1:] for folder in self.folders())
         return [run.record["name"] for runs in newest for run in runs]
 
     def runs(self, name: str) -> list[Run]:
@@ -144,7 +78,7 @@ class History:
 
     def broken(self, name: str | None = None) -> list[BrokenRun]:
         """The runs, of one model or of all, whose record can't be read, be it that a later version wrote it."""
-        folders = self._folders() if name is None else [self._folder(name)]
+        folders = self.folders() if name is None else [self._folder(name)]
         return [found for folder in folders for found in self._scan(folder) if isinstance(found, BrokenRun)]
 
     def newest(self, name: str) -> Run | None:
@@ -153,7 +87,7 @@ class History:
 
     def digests(self) -> frozenset[str]:
         """The digests (hex) of all models in Ollama that a run record here holds, whatever their names."""
-        runs = (run for folder in self._folders() for run in self._runs_in(folder))
+        runs = (run for folder in self.folders() for run in self._runs_in(folder))
         return frozenset(digest for run in runs for digest in run.digests)
 
     def next_order(self, name: str) -> int:
@@ -166,8 +100,7 @@ class History:
         folder = self._folder(name)
         with _usable(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            numbered = [child for child in folder.iterdir() if child.name.isdecimal()]
-            number = max((int(child.name) for child in numbered if not _never_was(child)), default=0) + 1
+            number = self.next_number(name)
             run = Run(folder / str(number))
             run.folder.mkdir(exist_ok=True)
             run.update(
@@ -183,50 +116,111 @@ class History:
             )  # fmt: skip
         return run
 
+    def next_number(self, name: str) -> int:
+        """What the next run of a name is counted as."""
+        numbered = [child for child in _children(self._folder(name)) if child.name.isdecimal()]
+        return max((int(child.name) for child in numbered if not _never_was(child)), default=0) + 1
+
+    def take_in(self, name: str, staged: Path, record: Mapping[str, Any]) -> Run:
+        """A run that came from elsewhere, in a folder beside the others, under its number; whoever calls has the lock.
+
+        With its name it is whole: its record is written before.
+        """
+        with _usable(staged):
+            number = self.next_number(name)
+            run = Run(staged, {**record, "name": name, "number": number})
+            write_json(staged / "run.json", run.record)
+            run.folder = self._folder(name) / str(number)
+            if run.folder.exists():  # of one that was killed before its first record
+                shutil.rmtree(run.folder)
+            staged.rename(run.folder)
+            sync_folder(run.folder.parent)
+        return run
+
+    def folder_of(self, name: str) -> Path:
+        """Where the runs of a name are, or would be."""
+        return self._folder(name)
+
     @contextmanager
     def lock(self, name: str) -> Iterator[None]:
         """Hold a model name against other processes; raises UsageError, at once, that says who holds it.
 
-        The system lets go of the lock when its holder dies, however that comes.
+        The system lets go of the lock when its holder dies, however that comes. Where there is nothing to keep in the
+        end, no folder is left behind.
         """
-        from filelock import FileLock, Timeout
+        from filelock import FileLock
 
         folder = self._folder(name)
         holder = folder / "holder.json"
         lock = FileLock(folder / "lock")
-        with _usable(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            try:
-                lock.acquire(timeout=0)
-            except Timeout:
-                who = read_json(holder) or {}
-                values = {"pid": who.get("pid", "?"), "host": who.get("host", "?"), "since": who.get("since", "?")}
-                raise UsageError("error.lock.held", name=name, **values) from None
+        new_home = not self.home.exists()
+        self._hold(name, folder, lock)
         try:
             with _usable(folder):
                 write_json(holder, {"pid": os.getpid(), "host": socket.gethostname(), "since": now()})
             yield
         finally:
             holder.unlink(missing_ok=True)
-            lock.release()
+            _let_go(folder, lock)
+            if new_home:
+                with suppress(OSError):
+                    self.home.rmdir()
+
+    def is_at_work(self, folder: Path) -> bool:
+        """Whether a living process holds the name whose runs are in `folder`, on whichever machine it is."""
+        from filelock import FileLock, Timeout
+
+        if not (folder / "lock").exists():
+            return False
+        try:
+            with FileLock(folder / "lock").acquire(timeout=0):
+                return False
+        except Timeout:
+            return True
+
+    def _hold(self, name: str, folder: Path, lock: BaseFileLock) -> None:
+        from filelock import Timeout
+
+        for tries_left in reversed(range(5)):
+            with _usable(folder):
+                try:
+                    folder.mkdir(parents=True, exist_ok=True)
+                    lock.acquire(timeout=0)
+                    return
+                except FileNotFoundError:  # another process has removed the folder, empty as it was, in between
+                    if not tries_left:
+                        raise
+                except Timeout:
+                    who = read_json(folder / "holder.json")
+                    if who is None and tries_left:  # it is about to let go, or to say who it is
+                        time.sleep(0.01)
+                        continue
+                    known = who or {}
+                    values = {"pid": known.get("pid", "?"), "host": known.get("host", "?"), "since": _since(known)}
+                    raise UsageError("error.lock.held", name=name, **values) from None
 
     def _folder(self, name: str) -> Path:
         from ollama_export.server.names import folder_name
 
         return self.home / folder_name(name)
 
-    def _folders(self) -> list[Path]:
+    def folders(self) -> list[Path]:
+        """The folders of all models, in order."""
         return sorted(child for child in _children(self.home) if child.is_dir())
 
     def _runs_in(self, folder: Path) -> list[Run]:
         return [found for found in self._scan(folder) if isinstance(found, Run)]
 
-    def _scan(self, folder: Path) -> Iterator[Run | BrokenRun]:
+    def newest_first(self, folder: Path) -> Iterator[Run | BrokenRun]:
+        """The runs in a model's folder, each read when it is asked for."""
+        return self._scan(folder, newest_first=True)
+
+    def _scan(self, folder: Path, *, newest_first: bool = False) -> Iterator[Run | BrokenRun]:
         """The runs in a model's folder, oldest first."""
         from ollama_export.server.names import name_of_folder
 
         numbered = (child for child in _children(folder) if child.name.isdecimal() and child.is_dir())
-        for number in sorted(int(child.name) for child in numbered):
+        for number in sorted((int(child.name) for child in numbered), reverse=newest_first):
             run = folder / str(number)
             try:
                 record = read_record(run / "run.json")
@@ -239,6 +233,31 @@ class History:
                 # a run that was killed before its first record has nothing to be told of
                 if broken.path.exists() or (run / "adapter").exists() or (run / "checkpoints").exists():
                     yield BrokenRun(name_of_folder(folder.name), number, run, broken.reason)
+
+
+def _let_go(folder: Path, lock: BaseFileLock) -> None:
+    """Release a lock, and remove its folder where that holds nothing else.
+
+    The file goes while it is still held: who opens it then sees that it is no longer the one in the folder. Windows
+    removes no open file.
+    """
+    own = folder / "lock"
+    with suppress(OSError):
+        if os.name != "nt" and not any(child != own for child in folder.iterdir()):
+            own.unlink()
+    lock.release()
+    with suppress(OSError):
+        if os.name == "nt" and not any(child != own for child in folder.iterdir()):
+            own.unlink(missing_ok=True)
+        folder.rmdir()
+
+
+def _since(who: Mapping[str, Any]) -> str:
+    """Since when a lock's holder has it, as the user's own clock says."""
+    try:
+        return datetime.fromisoformat(who["since"]).astimezone().strftime("%Y-%m-%d %H:%M")
+    except (KeyError, TypeError, ValueError):
+        return "?"
 
 
 def _never_was(folder: Path) -> bool:

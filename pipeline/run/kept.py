@@ -14,19 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from lora_trainer.errors import DataError
-from ollama_export.server.names import folder_name
 from pipeline.request import Request
 from pipeline.run.history import Run
 from pipeline.serving import Serving, serving_in_ollama, serving_of
 
 PROGRAM = Path(__file__).resolve().parents[2]
 """The program's folder: files inside are recorded relative to it, so that a checkout that was moved keeps them."""
-DEFAULT_DATA = Path("data")
-
-
-def own_data(name: str) -> Path:
-    """The folder below `data` that is proposed for a character's own dialogues."""
-    return DEFAULT_DATA / folder_name(name)
 
 
 @dataclass(frozen=True)

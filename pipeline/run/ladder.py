@@ -12,6 +12,7 @@ from dataclasses import replace
 from lora_trainer.events import Listener, Note
 from pipeline.checks.checklist import Prepared
 from pipeline.job import Job
+from pipeline.outcome.points import drop_points
 from pipeline.run.history import Run
 from pipeline.run.standing import rungs_of_climb
 from pipeline.stages import run_stages
@@ -38,10 +39,12 @@ def best_rung(runs: Sequence[Run]) -> Run:
     return min(measured, key=lambda run: _loss(run) or 0.0) if measured else runs[-1]
 
 
-def settle(runs: Sequence[Run]) -> None:
-    """Nothing of the climb is left to do: the rungs that were not published are done as well."""
+def settle(runs: Sequence[Run], status: str = "done") -> None:
+    """Nothing of the climb is left to do: the rungs that were not published are done (or "declined") as well."""
     for run in runs:
-        run.update(status="done")
+        if not run.is_over:
+            run.update(status=status)
+            drop_points(run)
 
 
 def _loss(run: Run) -> float | None:

@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from lora_trainer.chat_format import ChatFormat
-from lora_trainer.data.dialogues import Dialogues
 from lora_trainer.errors import BaseModelError, ResourceError
-from lora_trainer.plan import TrainPlan
+from pipeline.temporary import own_folder
 
 if TYPE_CHECKING:
+    from lora_trainer.chat_format import ChatFormat
+    from lora_trainer.data.dialogues import Dialogues
     from lora_trainer.models.source import BaseModel
+    from lora_trainer.plan import TrainPlan
 
 
 PATIENCE = timedelta(days=1)
@@ -90,7 +91,6 @@ def follow(stop: Callable[[], bool]) -> None:
 
 def _train_along(work: Work, stop: Callable[[], bool]) -> None:
     from pathlib import Path
-    from tempfile import TemporaryDirectory
 
     from lora_trainer.data.encode import encode
     from lora_trainer.models.load import load_tokenizer
@@ -101,7 +101,7 @@ def _train_along(work: Work, stop: Callable[[], bool]) -> None:
     rows, val = (encode(d, work.chat_format, tokenizer, work.plan.max_length)[0] for d in (work.train, work.val))
     for dialogues in (work.train, work.val):
         dialogues.set_aside()
-    with TemporaryDirectory(prefix="training-along-", ignore_cleanup_errors=True) as folder:
+    with own_folder("training") as folder:
         train(base, tokenizer, rows, val, work.plan, Path(folder), stop=stop, resume=True)
 
 

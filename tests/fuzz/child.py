@@ -18,7 +18,7 @@ from lora_trainer.errors import UserError
 from tests.fuzz.kinds import KINDS, said
 
 MEMORY = 2 << 30
-"""Bytes of address space, libraries included."""
+"""Bytes that it may write to. Of address space libraries and what threads only reserve take nearly as much."""
 SECONDS = 60
 """Of the processor, for one case: any would be done in a few."""
 
@@ -28,7 +28,7 @@ def limit_memory() -> None:
     if os.name == "posix":
         import resource
 
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+        resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
 
 
 def limit_time() -> None:

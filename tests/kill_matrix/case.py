@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tests.kill_matrix.points import Point, Strike
 from tests.kill_matrix.state import State, lost, other_files, repeated, unfinished, unnamed_files
-from tests.kill_matrix.world import WAYS, Ran, World
+from tests.kill_matrix.world import ANSWERS, REGISTERING, WAYS, Ran, World
 
 WORDS = {5: "Ollama", 7: "disk", 130: "same command"}
 """Exit code (docs/exit-codes.md) -> what has to be spoken of."""
@@ -26,7 +26,7 @@ class Undisturbed:
 def undisturbed(place: World, way: str) -> Undisturbed:
     """Run a way once; a failure of it is an AssertionError."""
     before = place.restore(way)
-    ran = place.run(WAYS[way])
+    ran = place.run(WAYS[way], answers=ANSWERS.get(way, ""))
     assert ran.code == 0, ran.said
     new = place.state()
     faults = [*unfinished(before, new, new), *unnamed_files(new)]
@@ -38,14 +38,15 @@ def struck(place: World, way: str, strike: Strike, known: Undisturbed) -> tuple[
     for what is so without a strike, too.
     """
     before = place.restore(way)
-    first = place.run(WAYS[way], strike)
+    answers = ANSWERS.get(way, "")
+    first = place.run(WAYS[way], strike, answers)
     then = place.state()
     found = [*_spoken(strike, first), *lost(before, then, known.new)]
     # the same words would ask for one more training
-    is_over = first.code == 0 or (then.is_done and then.statuses == known.new.statuses and way != "register")
+    is_over = first.code == 0 or (then.is_over and then.statuses == known.new.statuses and way not in REGISTERING)
     steps = 0
     if not is_over:
-        again = place.run(WAYS[way])
+        again = place.run(WAYS[way], answers=answers)
         steps = again.steps
         if again.code:
             found.append(f"the same command ends with {again.code}: {_last_words(again)}")

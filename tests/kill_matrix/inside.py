@@ -16,6 +16,7 @@ import socket
 import sys
 import threading
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -48,6 +49,8 @@ class Orders:
     full: str
     """A file that is there when the disk is full."""
     strike: dict[str, Any] | None = None
+    answers: str = ""
+    """What somebody wants who answers its questions: "decline" or "wait"; empty where nobody is there."""
     program: int = 0
     """Process id of the program, for the processes that it starts."""
 
@@ -77,6 +80,8 @@ class Watch:
         self.watch_answers()
         self.watch_time_outs()
         self.watch_safetensors()
+        if orders.answers:
+            self.answer()
         sys.addaudithook(self.audit)
 
     def tell(self, **line: Any) -> None:
@@ -164,6 +169,21 @@ class Watch:
         if self.is_struck(self.request, "server", "silence"):
             self.ctrl_c = threading.Timer(PATIENCE, os.kill, (os.getpid(), signal.SIGINT))
             self.ctrl_c.start()
+
+    def answer(self) -> None:
+        """Be somebody at a terminal: goes on with what there is, starts what is planned, and decides as is wanted."""
+        from wizard import browse, prompts
+
+        def select(_: str, rows: Sequence[Any], **__: Any) -> Any:
+            values = [row.value if isinstance(row, prompts.Row) else row[0] for row in rows]
+            if self.orders.answers == "wait" and "decline" in values:
+                raise prompts.Back
+            return next(value for value in ("go on", "start", "decline") if value in values)
+
+        prompts.can_ask = lambda: True
+        prompts.select = select
+        prompts.text = lambda *_, **__: ""
+        browse.leaf = lambda *_, **__: ("enter", 0)
 
     def watch_answers(self) -> None:
         """Strike where an answer has begun to come in."""

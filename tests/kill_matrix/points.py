@@ -75,6 +75,7 @@ TEMPORARY = "tmp"
 MADE_UP = re.compile(
     r"sha256[:-][0-9a-f]{64}"  # digests
     r"|(?<=[-:])[0-9a-f]{12}\b"  # the rehearsal's model
+    r"|(?<=train-to-ollama-)[0-9a-f]+-\d+(?=-)"  # whose a temporary folder is
     r"|(?<=tmp)[a-z0-9_]{8}|(?<=-)[a-z0-9_]{8}(?=/|$)"  # tempfile's names
 )
 

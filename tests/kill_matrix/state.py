@@ -46,9 +46,9 @@ class State:
         return {name: digest for name, digest in self.models.items() if name.startswith(BACKUP)}
 
     @property
-    def is_done(self) -> bool:
+    def is_over(self) -> bool:
         """Has every run come to its end?"""
-        return set(self.statuses.values()) <= {"done"}
+        return set(self.statuses.values()) <= {"done", "declined"}
 
 
 def state_of(client: OllamaClient, home: Path) -> State:

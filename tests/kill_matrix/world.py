@@ -19,13 +19,25 @@ from tests.ollama_server.server import OllamaServer
 from tests.support.preloaded import Preloaded
 from tests.support.program import Program
 
+CONTINUING = ("--continue_train", "--add_epochs", "1", "--yes")
 WAYS: dict[str, tuple[str, ...]] = {
     "new": ("--epochs", "1"),
-    "continue": ("--continue_train", "--add_epochs", "1", "--yes"),
+    "continue": CONTINUING,
     "overwrite": ("--force", "--yes", "--epochs", "1"),
     "register": ("--register_only", "--temperature", "0.5"),
+    "decline": CONTINUING[:-1],
+    "waiting": CONTINUING,
+    "declined": ("--register_only", "--run", "2"),
 }
-"""The four ways to publish. All but the first begin where a run of ours stands under the name."""
+"""The four ways to publish; somebody who trains and keeps the old model; and to publish what waits to be decided about,
+or was declined. All but the first begin where a run of ours stands under the name.
+"""
+STARTS = {"new": "bare", "waiting": "waiting", "declined": "declined"}
+"""Way -> what there is before; all others begin where the model stands."""
+ANSWERS = {"decline": "decline"}
+"""Way -> what somebody wants who is asked; the others are scripts."""
+REGISTERING = ("register", "declined")
+"""Ways that train nothing, so that the same words ask for no further training."""
 
 
 @dataclass(frozen=True)
@@ -48,13 +60,13 @@ class World:
         self.client = OllamaClient(server.url)
         self.before: dict[str, State] = {}
 
-    def run(self, flags: Sequence[str], strike: Strike | None = None) -> Ran:
-        """Run the program, struck or not."""
+    def run(self, flags: Sequence[str], strike: Strike | None = None, answers: str = "") -> Ran:
+        """Run the program, struck or not; `answers`: what somebody wants who is asked."""
         trace, full = self.folder / "trace", self.folder / "full"
         for file in (trace, full):
             file.unlink(missing_ok=True)
         asked, befallen = asdict(strike) if strike else None, lambda: False
-        orders = Orders(str(trace), str(self.program.folder), self.server.port, str(full), asked)
+        orders = Orders(str(trace), str(self.program.folder), self.server.port, str(full), asked, answers)
         if strike and strike.kind == "server":
             method, path = strike.point.what.split()
             kind = {"silence": "hold"}.get(strike.how, strike.how)
@@ -88,7 +100,7 @@ class World:
 
     def restore(self, way: str) -> State:
         """Put back what a way starts from; what that is."""
-        start = "bare" if way == "new" else "standing"
+        start = STARTS.get(way, "standing")
         self.server.runners.unload()
         for kept, place in self._places(start):
             shutil.rmtree(place)
@@ -114,6 +126,11 @@ def world() -> Iterator[World]:
             with Preloaded(program) as preloaded:
                 found = World(folder, server, program, preloaded)
                 _publish_twice(found)
+                for start, answers in (("waiting", "wait"), ("declined", "decline")):
+                    found.restore("continue")
+                    ran = found.run(WAYS["decline"], answers=answers)
+                    assert ran.code == 0 and found.state().statuses[2] == start, ran.said
+                    found.keep(start)
                 yield found
 
 

@@ -14,7 +14,7 @@ _SAFETENSORS = "tests/file_formats/test_safetensors.py::"
 MUTANTS = (
     Mutant(
         "an Ollama model's file is the one that its name has now",
-        "ollama_export/server/client.py",
+        "ollama_export/server/models.py",
         "return _readable_gguf(name, known.with_name(file))",
         "return _readable_gguf(name, known)",
         (
@@ -24,7 +24,7 @@ MUTANTS = (
     ),
     Mutant(
         "a file that only the server can see is said to be gone",
-        "ollama_export/server/client.py",
+        "ollama_export/server/models.py",
         "        if not self.has_blob(digest):\n            return None\n        file",
         "        if not self.has_blob(digest) or not self.tags():\n            return None\n        file",
         ("tests/ollama_export/server/test_client.py::test_a_file_that_only_the_server_can_see_is_not_said_to_be_gone",),
@@ -39,8 +39,8 @@ MUTANTS = (
     Mutant(
         "a tokenizer that changed is not noticed",
         "lora_trainer/models/recorded.py",
+        "if before is None:",
         "if before is not None:",
-        "if before is not None and not what:",
         (_RECORDED + "test_a_folder_is_known_by_its_weights_configuration_and_tokenizer",),
     ),
     Mutant(
@@ -91,9 +91,9 @@ MUTANTS = (
     ),
     Mutant(
         "a dry run doesn't look whether there is a base model",
-        "wizard/run.py",
-        "        look_for(base, recorded, client, screen.listen)\n",
-        "",
+        "wizard/work.py",
+        "here = draft.found or look_for(draft.base, draft.recorded, client, screen.listen)",
+        "here = draft.found",
         (_RUNS + "test_a_dry_run_with_a_base_model_that_does_not_exist_says_so",),
     ),
     Mutant(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.mutants.mutant import Mutant
 
 K_QUANTS = "ollama_export/gguf/k_quants.py"
+HEAD_START = "ollama_export/gguf/head_start.py"
 LORA_DELTA = "ollama_export/gguf/lora_delta.py"
 FROM_GGUF = "ollama_export/gguf/from_gguf.py"
 ROUNDING = "ollama_export/gguf/rounding.py"
@@ -16,6 +17,8 @@ SHORT = "tests/ollama_export/gguf/test_k_quants.py::"
 SHORT += "test_rows_of_no_whole_number_of_blocks_get_a_type_of_smaller_ones_or_stay_in_16_bits"
 TIED = "tests/ollama_export/gguf/test_k_quants.py::test_an_embedding_that_is_the_output_too_has_the_outputs_bits"
 JOINED = "tests/ollama_export/gguf/test_k_quants.py::test_one_matrix_for_queries_keys_and_values_has_the_values_bits"
+RECORDED = "tests/ollama_export/gguf/test_llama_quantize.py::"
+RECORDED += "test_every_matrix_has_the_type_that_llama_quantize_gave_it"
 EXPORTED = "tests/ollama_export/gguf/test_export.py::"
 FAMILIES = "tests/ollama_export/gguf/test_families.py::"
 GO = "tests/ollama_export/test_template.py::test_go_renders_the_template_as_the_training_prompt"
@@ -77,6 +80,27 @@ MUTANTS = (
         ', "attn_qkv.weight"',
         "",
         (JOINED,),
+    ),
+    Mutant(
+        "layers that are quantised already aren't counted",
+        K_QUANTS,
+        "if not _may_be_quantised(tensor):",
+        "if tensor.type not in FLOATS or not _may_be_quantised(tensor):",
+        ("tests/ollama_export/gguf/test_k_quants.py::test_a_layer_that_is_quantised_already_is_counted_all_the_same",),
+    ),
+    Mutant(
+        "eight experts have their values in as few bits as the rest",
+        K_QUANTS,
+        "return Q8_0 if shape.experts == 8 else kind",
+        "return kind",
+        (f"{RECORDED}[8 experts]",),
+    ),
+    Mutant(
+        "more is rounded ahead than there is room for",
+        HEAD_START,
+        "room -= tensor.size",
+        "room -= 0",
+        ("tests/ollama_export/gguf/test_head_start.py::test_no_more_waits_in_memory_than_there_is_room_for",),
     ),
     Mutant("short rows in 5 bits get 4", K_QUANTS, "Q5_K: Q5_1", "Q5_K: Q4_0", (SHORT,)),
     Mutant("short rows in 6 bits get 5", K_QUANTS, "Q6_K: Q8_0", "Q6_K: Q5_1", (SHORT,)),

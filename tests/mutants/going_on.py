@@ -57,7 +57,7 @@ COMPARED = (
             ("data", '"data": run_record["data"]["fingerprint"],'),
             ("base_model", '"base_model": run_record["base"]["revision"],'),
             ("chat_format", '"chat_format": run_record["chat_format"],'),
-            ("warm_start", '"warm_start": run_record["warm_start"],'),
+            ("warm_start", '"warm_start": _first_adapter_name(run_record),'),
         )
     ),
     Mutant(
@@ -242,29 +242,29 @@ RECORDED = (
     Mutant(
         "a run's number is the count of folders",
         HISTORY,
-        "number = max((int(child.name) for child in numbered if not _never_was(child)), default=0) + 1",
-        "number = len(taken) + 1",
+        "return max((int(child.name) for child in numbered if not _never_was(child)), default=0) + 1",
+        "return len(numbered) + 1",
         (RECORDS + "test_no_number_is_given_twice_where_a_runs_folder_was_deleted",),
     ),
     Mutant(
         "a run's number is the count of runs",
         HISTORY,
-        "number = max((int(child.name) for child in numbered if not _never_was(child)), default=0) + 1",
-        "number = len(self.runs(name)) + 1",
+        "return max((int(child.name) for child in numbered if not _never_was(child)), default=0) + 1",
+        "return len(self.runs(name)) + 1",
         (RECORDS + "test_no_number_is_given_twice_where_a_runs_folder_was_deleted",),
     ),
     Mutant(
         "a folder of the user's own ends every further run",
         HISTORY,
-        "for child in folder.iterdir() if child.name.isdecimal()]",
-        "for child in folder.iterdir() if child.is_dir()]",
+        "for child in _children(self._folder(name)) if child.name.isdecimal()]",
+        "for child in _children(self._folder(name)) if child.is_dir()]",
         (RECORDS + "test_no_number_is_given_twice_where_a_runs_folder_was_deleted",),
     ),
     Mutant(
         "run 10 comes before run 9",
         HISTORY,
-        "in sorted(int(child.name) for child in numbered)",
-        "in sorted(child.name for child in numbered)",
+        "in sorted((int(child.name) for child in numbered), reverse",
+        "in sorted((child.name for child in numbered), reverse",
         (RECORDS + "test_the_tenth_run_comes_after_the_ninth",),
     ),
     Mutant(
@@ -441,13 +441,13 @@ PLANNED = (
         (PLANS + "test_incremental_adds_epochs_to_the_recorded_ones_and_keeps_the_rest",),
     ),
     Mutant(
-        "an answer wins over a flag",
+        "a suggestion wins over a flag",
         STRATEGIES,
-        """    take({name: value for name, value in answers.items() if name != "add_epochs"}, answered)
+        """    take({name: value for name, value in suggested.items() if name != "add_epochs"}, "strategy")
     take(request.plan_numbers(), "flag")
 """,
         """    take(request.plan_numbers(), "flag")
-    take({name: value for name, value in answers.items() if name != "add_epochs"}, answered)
+    take({name: value for name, value in suggested.items() if name != "add_epochs"}, "strategy")
 """,
         (NAMED,),
     ),

@@ -31,7 +31,7 @@ MUTANTS = (
     Mutant(
         "a proof in the journal counts for any model",
         PUBLISH,
-        'if facts and facts["digest"] == digest:',
+        'if facts and facts["digest"] == staged["digest"]:',
         "if facts:",
         (PUBLISHING + "test_a_proof_in_the_journal_counts_for_the_digest_that_was_proven_alone",),
     ),
@@ -94,8 +94,8 @@ MUTANTS = (
     Mutant(
         "an Ollama too old to render fails the proof",
         PROOF,
-        '{"version": client.version()}, fatal=False)',
-        '{"version": client.version()})',
+        '"note.publish.no_render", {"version": client.version()}, fatal=False)',
+        '"note.publish.no_render", {"version": client.version()})',
         (PUBLISHING + "test_an_ollama_too_old_to_render_is_proven_by_its_token_counts",),
     ),
     Mutant(
@@ -115,8 +115,8 @@ MUTANTS = (
     Mutant(
         "another model passes where it renders alike",
         PROOF,
-        'Finding("error.proof.digest", values)',
-        'Finding("error.proof.digest", values, fatal=False)',
+        '"what": ", ".join(parts)}))',
+        '"what": ", ".join(parts)}, fatal=False))',
         (PUBLISHING + "test_verifying_finds_nothing_or_what_has_changed",),
     ),
     Mutant(
@@ -129,8 +129,8 @@ MUTANTS = (
     Mutant(
         "a continuation is given up after a minute",
         CLIENT,
-        'reply = self._http.json("POST", "/api/generate", body, timeout=PATIENT)',
-        'reply = self._http.json("POST", "/api/generate", body)',
+        'return self._http.json("POST", "/api/generate", body, timeout=PATIENT)',
+        'return self._http.json("POST", "/api/generate", body)',
         (ASKING + "test_what_a_model_does_takes_as_long_as_it_takes",),
     ),
     Mutant(
@@ -227,8 +227,12 @@ MUTANTS = (
     Mutant(
         "a server is started beside another program on its port",
         START,
-        'error.key != "error.ollama.unreachable" or not client.is_local',
-        "not client.is_local",
+        """        if error.key != "error.ollama.unreachable" or not client.is_local:
+            raise
+    way = find_way""",
+        """        if not client.is_local:
+            raise
+    way = find_way""",
         (STARTING + "test_beside_another_program_on_the_port_nothing_is_started",),
     ),
     Mutant(

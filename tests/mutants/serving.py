@@ -13,6 +13,8 @@ ASKED = "tests/ollama_export/server/test_client.py::"
 BITS = "tests/ollama_export/gguf/test_k_quants.py::"
 AGAIN = "tests/ollama_export/gguf/test_fingerprint.py::"
 FOUND = "tests/pipeline/test_base_model.py::"
+GREEDY, PROOF, PUBLISH = (f"ollama_export/{name}.py" for name in ("greedy", "proof", "publish"))
+PARTED, HEARD = "tests/ollama_export/test_greedy.py::", "tests/pipeline/test_what_is_said.py::"
 
 MUTANTS = (
     Mutant(
@@ -93,6 +95,13 @@ MUTANTS = (
         (AGAIN + "test_a_delta_of_a_small_share_that_is_added_twice_is_another_weight",),
     ),
     Mutant(
+        "a delta that goes in twice at the first export passes",
+        "ollama_export/gguf/lora_delta.py",
+        'raise ConversionError("error.adapter.added", first=start, last=stop - 1, off=float(off))',
+        "pass",
+        (AGAIN + "test_a_delta_that_does_not_go_in_once_is_refused_at_the_first_export",),
+    ),
+    Mutant(
         "other weights under the same run are published",
         PUBLISHING,
         "if differ := other_weights(known, written.fingerprints, same_order=same_order):",
@@ -128,6 +137,107 @@ MUTANTS = (
         (
             "tests/ollama_export/gguf/test_export.py::"
             "test_what_the_export_of_the_real_base_model_would_fail_of_is_found_by_planning_it",
+        ),
+    ),
+    Mutant(
+        "a near thing that falls the other way is another model",
+        GREEDY,
+        "return Parting(at, one, other) if one.gap is not None and one.gap > TOLERANCE else None",
+        "return Parting(at, one, other)",
+        (PARTED + "test_another_word_is_another_model_unless_it_was_a_near_thing",),
+    ),
+    Mutant(
+        "how likely a word was is not held",
+        GREEDY,
+        "if _differ(one.logprob, other.logprob, TOLERANCE) or _differ(",
+        "if _differ(",
+        (PARTED + "test_the_same_words_by_other_probabilities_are_another_model",),
+    ),
+    Mutant(
+        "the last part of a character speaks for the whole of it",
+        "ollama_export/llama_cpp/engine.py",
+        "found[at] = replace(found[at], gap=None)",
+        "pass",
+        (PARTED + "test_llama_cpp_says_it_and_the_end_of_an_answer_with_it",),
+    ),
+    Mutant(
+        "a GGUF made again may say what it likes",
+        PUBLISHING,
+        "if one.prompt in known and (apart := parting(known[one.prompt], one)):",
+        "if one.prompt not in known and (apart := parting(one, one)):",
+        (HEARD + "test_a_gguf_that_says_something_else_than_before_is_refused_and_not_kept",),
+    ),
+    Mutant(
+        "what one type said is forgotten with the next",
+        PUBLISHING,
+        'return {"gguf": made | {"greedy": before.get("greedy", {})}}',
+        'return {"gguf": made}',
+        (HEARD + "test_an_export_records_what_the_model_says_for_each_type",),
+    ),
+    Mutant(
+        "a model that Ollama converted is called another one",
+        PROOF,
+        'same = not parts or (parts == ["FROM"] and is_held(findings, greedy))',
+        "same = not parts",
+        (HEARD + "test_a_model_that_a_later_ollama_converts_is_still_ours",),
+    ),
+    Mutant(
+        "other weights are taken for a conversion",
+        PROOF,
+        'same = not parts or (parts == ["FROM"] and is_held(findings, greedy))',
+        'same = not parts or parts == ["FROM"]',
+        (HEARD + "test_one_that_says_something_else_or_has_other_words_is_not",),
+    ),
+    Mutant(
+        "our own model in another form was made elsewhere",
+        "pipeline/run/standing.py",
+        "return Standing(True, run or _converted(runs, last_published(history, name), client.show(name)))",
+        "return Standing(True, run)",
+        (HEARD + "test_a_model_that_a_later_ollama_converts_is_still_ours",),
+    ),
+    Mutant(
+        "the mark of any run is this one's",
+        "pipeline/run/standing.py",
+        "if mark in run.marks), None)",
+        "), None)",
+        (HEARD + "test_the_mark_of_another_run_is_not_ours",),
+    ),
+    Mutant(
+        "a model with another's words is taken for ours where Ollama converts",
+        "pipeline/run/standing.py",
+        "return None if differing_beside_weights(shown, last) else last",
+        "return last",
+        (HEARD + "test_without_a_mark_a_converted_model_is_known_by_its_words",),
+    ),
+    Mutant(
+        "a model that is converted when it is proven can't be published",
+        PUBLISH,
+        'if digest in (None, staged["digest"]) or not publication.greedy:',
+        "if digest:",
+        (HEARD + "test_a_model_that_is_converted_when_it_is_proven_is_published_as_it_is_kept",),
+    ),
+    Mutant(
+        "the tiny model learns nothing",
+        "lora_trainer/trial_steps.py",
+        "        optimizer.step()\n",
+        "",
+        ("tests/pipeline/checks/test_rehearsal.py::test_the_tiny_model_learns_for_two_steps_what_the_first_rows_say",),
+    ),
+    Mutant(
+        "Apple's model of a name is taken for the one that llama.cpp reads",
+        "ollama_export/server/models.py",
+        'if row["name"] not in rows or _rank(row) < _rank(rows[row["name"]]):',
+        'if row["name"] not in rows:',
+        ("tests/ollama_export/server/test_runners.py::test_the_model_that_is_meant_is_the_one_for_llama_cpp",),
+    ),
+    Mutant(
+        "a delete that another one overtakes is a failure",
+        CLIENT,
+        "if missing_ok and _was_quicker(refused):",
+        "if False:",
+        (
+            "tests/ollama_export/server/test_shared_server.py::"
+            "test_a_name_that_another_delete_takes_in_the_same_moment_is_gone",
         ),
     ),
 )

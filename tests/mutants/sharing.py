@@ -62,9 +62,9 @@ MUTANTS = (
     ),
     Mutant(
         "the history asks for a model first",
-        "wizard/lookups.py",
-        "    there = digests_in_ollama()\n",
-        "    import torch\n\n    there = digests_in_ollama()\n",
+        "wizard/history/listing.py",
+        "    there = _stands(history, screen, runs)\n",
+        "    import torch\n\n    there = _stands(history, screen, runs)\n",
         (START,),
     ),
 )

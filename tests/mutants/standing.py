@@ -119,8 +119,8 @@ STANDS = (
     Mutant(
         "a model made elsewhere is taken for the last run's",
         STANDING,
-        "        return Standing(True, run)\n",
-        "        return Standing(True, run or last_published(history, name))\n",
+        "run or _converted(runs, last_published(history, name), client.show(name)))",
+        "run or last_published(history, name))",
         (MEANT + "test_a_model_made_elsewhere_is_no_runs_even_where_there_are_runs",),
     ),
     Mutant(
@@ -133,7 +133,7 @@ STANDS = (
     Mutant(
         "--run is passed over",
         STANDING,
-        "if run.number == request.run), None)",
+        "if run.number == number), None)",
         "if run.number), None)",
         (MEANT + "test_registering_again_is_about_the_run_that_stands",),
     ),
@@ -299,8 +299,8 @@ BACKED_UP = (
     Mutant(
         "a killed rehearsal stays in Ollama",
         "pipeline/checks/rehearsal.py",
-        "and not psutil.pid_exists(int(found[1]))",
-        "and not found",
+        "and not psutil.pid_exists(int(match[1]))]",
+        "and not match]",
         ("tests/pipeline/checks/test_rehearsal.py::"
          "test_a_rehearsal_that_was_killed_is_swept_at_the_next_start_and_no_living_one",),
     ),
@@ -393,7 +393,7 @@ GOES_OUT = (
     Mutant(
         "the registered model has no system prompt",
         PUBLISHING,
-        '        system=record["system"],\n',
+        '        system=serving.system_of(record["system"]),\n',
         "        system=None,\n",
         (REGISTERED + "test_what_is_recorded_is_what_is_served",),
     ),

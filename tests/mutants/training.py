@@ -33,7 +33,26 @@ _PEFT = (f"{_TESTS}/engine/test_fused_layers.py::test_a_fused_model_has_the_loss
 _TRIAL = (f"{_TESTS}/engine/test_prefix_tree.py::test_gradients_that_are_off_where_the_loss_is_not_are_found_out",)
 _EARLY = (f"{_TESTS}/test_train.py::test_early_stop_publishes_the_best_point_and_the_other_way_the_last",)
 
+_PEAK = (
+    f"{_TESTS}/test_train.py::test_the_most_memory_of_a_run_is_told_over_all_its_parts_and_not_of_what_came_before",
+)
+
 MUTANTS = (
+    # memory
+    Mutant(
+        "the most memory of a run is what its last step held",
+        _TRAIN,
+        'max((entry["peak_memory"] for entry in history if "peak_memory" in entry), default=None)',
+        'next((entry["peak_memory"] for entry in reversed(history) if "peak_memory" in entry), None)',
+        _PEAK,
+    ),
+    Mutant(
+        "what the process took before the training counts as its memory",
+        _TRAIN,
+        "        count_peak_anew(hardware.device)\n",
+        "",
+        _PEAK,
+    ),
     # the rate
     Mutant(
         "the learning rate comes one step late",

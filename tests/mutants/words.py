@@ -49,16 +49,16 @@ MUTANTS = (
     ),
     Mutant(
         "an Ollama that is down has no model",
-        "wizard/questions.py",
-        '"ask.exists_trained" if facts.in_ollama is None else "ask.exists_unregistered"',
+        "wizard/steps/existing.py",
+        '"ask.exists_trained" if stands.in_ollama is None else "ask.exists_unregistered"',
         '"ask.exists_unregistered"',
         (_UNKNOWN + "test_a_model_is_not_called_unregistered_by_an_ollama_that_is_down",),
     ),
     Mutant(
         "a name that Ollama may have is called unknown to it",
-        "wizard/run.py",
-        "        if record is None and request.wants_continuation:\n",
-        "        if record is None and request.register_only:\n",
+        "wizard/steps/existing.py",
+        "        if stands.run is None and request.wants_continuation:\n",
+        "        if stands.run is None and request.register_only:\n",
         (_UNKNOWN + "test_whether_there_is_something_to_continue_is_not_guessed",),
     ),
     Mutant(

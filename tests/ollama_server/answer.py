@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from .asked import NO_UTF8, Asked
+from .conversion import IsLegacy, converted, is_legacy
 from .errors import ApiError
 from .go_template import GoRenderer
+from .model import Model
 from .options import sampling_request
 from .prompts import Message, Prompter, jinja_request, without_old_thoughts
 from .releases import OLDEST, Release
@@ -138,6 +141,11 @@ class Answers:
     old: bool = False
     """An Ollama that doesn't know `_debug_render_only`: it generates."""
     release: Release = OLDEST
+    legacy: IsLegacy = is_legacy
+    takes: Callable[[], int] = lambda: 0
+    """How many answers a model gives while it is converted in the background."""
+    given: Counter[str] = field(default_factory=Counter)
+    """Answers of each model that is being converted."""
 
     def chat(self, request: dict[str, Any]) -> Reply | Stream:
         return self._answer(Chat(self.store, self.go, request, old=self.old, release=self.release))
@@ -151,6 +159,8 @@ class Answers:
         if early is not None:
             self.runners.unload(asked.model)
             return early
+        if self.release.converts and self._is_written(asked.model):
+            asked.model = converted(self.store, self.go, asked.model, self.legacy)
         stack = ExitStack()
         try:
             runner = stack.enter_context(self.runners.use(asked.model, asked.options["num_ctx"], asked.keep_alive))
@@ -163,6 +173,11 @@ class Answers:
             return early
         lines = _closing(asked.lines(runner), stack)
         return Stream(lines) if asked.request.get("stream") is not False else Reply(200, asked.gathered(lines))
+
+    def _is_written(self, model: Model) -> bool:
+        """Whether the conversion that the first load of a model began is done by now."""
+        self.given[str(model.name)] += 1
+        return self.given[str(model.name)] > self.takes()
 
 
 def _closing(lines: Iterator[dict[str, Any]], stack: ExitStack) -> Iterator[dict[str, Any]]:

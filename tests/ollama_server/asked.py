@@ -23,7 +23,7 @@ NO_UTF8 = "\ufffd"
 
 
 class Asked:
-    """One request. `old` is an Ollama that doesn't know `_debug_render_only`: it generates."""
+    """One request. `old` is an Ollama that doesn't know `_debug_render_only`, and generates, nor log-probabilities."""
 
     noun = ""
 
@@ -158,7 +158,7 @@ class Asked:
         return {name: value for name, value in found.items() if value}
 
     def log_probabilities(self, found: list[dict[str, Any]] | None) -> dict[str, Any]:
-        if not found:
+        if not found or self.old:
             return {}
         top = int(self.request.get("top_logprobs") or 0) > 0
         return {"logprobs": [_logprob(one) | ({"top_logprobs": _top(one)} if top else {}) for one in found]}

@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from gguf import MODEL_ARCH_NAMES, LlamaFileType
 
@@ -206,15 +206,22 @@ class Creation:
                 quantizes, file_type = True, FILE_TYPES[wanted]
         if not quantizes and not part.rewrite:
             return part
+        before = "" if quantizes else "failed to validate GGUF with llama-quantize without compatibility patches: "
         if source.architecture not in MODEL_ARCH_NAMES.values():
-            before = "" if quantizes else "failed to validate GGUF with llama-quantize without compatibility patches: "
             raise ApiError(f"{before}llama-quantize failed: exit status 1", 500)
         if quantizes:
             tensors = quantized_tensors(source, file_type)
         yield {"status": "verifying conversion"}
-        layer = self.store.add_layer(
-            lambda out: write_like_quantize(source, tensors, int(file_type), out), part.layer.media_type
-        )
+
+        def fill(out: BinaryIO) -> None:
+            try:
+                write_like_quantize(source, tensors, int(file_type), out)
+                out.flush()
+            except OSError as error:
+                # of the tool nothing is heard but its exit status, here of a disk that is full
+                raise ApiError(f"{before}llama-quantize failed: exit status 1", 500) from error
+
+        layer = self.store.add_layer(fill, part.layer.media_type)
         return Part(layer, _decode(self.store.opened_blob(layer.digest)))
 
     def _with_texts(self, layers: list[Layer]) -> list[Layer]:

@@ -8,7 +8,10 @@ from dataclasses import dataclass, field
 
 from .errors import ApiError
 
-KINDS = ("die", "die_after", "die_during", "error", "cut", "cut_during", "lost", "full", "slow", "hold")
+KINDS = (
+    "die", "die_after", "die_during", "error", "error_in_ok", "cut", "cut_during", "lost", "full", "slow", "hold",
+    "raced",
+)  # fmt: skip
 
 
 class Death(Exception):
@@ -19,10 +22,12 @@ class Death(Exception):
 class Fault:
     kind: str
     """"die" (before the request is worked on), "die_after" (worked on, not answered), "die_during" (in the middle of an
-    upload's body or after the first line of a stream), "error" (status 500), "cut" (the connection ends
+    upload's body or after the first line of a stream), "error" (status 500), "error_in_ok" (an error
+    in an answer that says 200), "cut" (the connection ends
     before the request is worked on), "cut_during" (in the middle of an upload's body, by a server that lives on),
     "lost" (when the request is worked on, without an answer), "full" (no space left on device), "slow" or "hold" (not
-    worked on while the fault is there, and then dropped)."""
+    worked on while the fault is there, and then dropped), "raced" (a delete that another one of the same name
+    overtakes)."""
     path: str
     """The beginning of the request's path."""
     at: int = 1

@@ -19,15 +19,17 @@ class Release:
     copy_tells: bool
     """A copy is answered with a body."""
     tells_runners: bool
-    """`details` of a model name the runner that it is for."""
+    """`details` of a model name the runner that it is for; a request may ask for one."""
+    converts: bool
+    """A model in a layout of older Ollamas' own is converted when it is loaded (see conversion.py)."""
 
 
 RELEASES = {
     release.name: release
     for release in (
-        Release("0.33", True, 30, False, False, False),
-        Release("0.34", False, 100, True, False, False),
-        Release("0.40", False, 100, True, True, True),
+        Release("0.33", True, 30, False, False, False, False),
+        Release("0.34", False, 100, True, False, False, False),
+        Release("0.40", False, 100, True, True, True, True),
     )
 }
 OLDEST = RELEASES["0.33"]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .answer import Answers
+from .conversion import is_legacy
 from .faults import Faults
 from .go_template import GoRenderer
 from .releases import OLDEST, RELEASES
@@ -54,10 +55,12 @@ class Listener(ThreadingHTTPServer):
 class OllamaServer:
     """A real HTTP server on a port of its own; the models lie in `models` and outlive it.
 
-    `old` makes it an Ollama without `_debug_render_only`, `version` is what /api/version says, `release` (a name of
-    RELEASES) the line of releases that it behaves like. `faults` brings misfortune. `requests` lists (method, path) of
-    all that came in. After a death (`alive` is False) `start()` brings the server back on the same port, with the same
-    models.
+    `old` makes it an Ollama without `_debug_render_only` and log-probabilities, `version` is what /api/version says,
+    `release` (a name of RELEASES) the line of releases that it behaves like. `faults` brings misfortune. `requests`
+    lists (method, path) of all that came in. `legacy` says which GGUFs one that converts takes for those in an older
+    layout, `conversion_takes` how many answers a model gives meanwhile (0: its first load waits), `mlx` which models
+    (short names) have a child for Apple's runner beside their GGUF, as pulled ones may.
+    After a death (`alive` is False) `start()` brings the server back on the same port, with the same models.
     """
 
     def __init__(
@@ -72,6 +75,9 @@ class OllamaServer:
     ) -> None:
         self.models, self.host, self.port, self.version, self.old = models, host, port, version, old
         self.release = RELEASES[release]
+        self.legacy = is_legacy
+        self.conversion_takes = 0
+        self.mlx: set[str] = set()
         self.faults = Faults()
         self.requests: list[tuple[str, str]] = []
         self.crashes: list[str] = []
@@ -97,7 +103,15 @@ class OllamaServer:
         self.store = Store(self.models)
         self.go = GoRenderer()
         self.runners = Runners()
-        self.answers = Answers(self.store, self.go, self.runners, self.old, self.release)
+        self.answers = Answers(
+            self.store,
+            self.go,
+            self.runners,
+            self.old,
+            self.release,
+            legacy=lambda gguf: self.legacy(gguf),
+            takes=lambda: self.conversion_takes,
+        )
         self._listener = Listener((self.host, self.port), Handler)
         self._listener.owner = self
         self.port = self._listener.server_address[1]

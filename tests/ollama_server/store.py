@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import re
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from .errors import ApiError
+from .faults import disk_full
 from .names import Name, existing_spelling
 
 MEDIA = "application/vnd.ollama.image."
@@ -52,6 +54,17 @@ class Manifest:
     @property
     def digests(self) -> set[str]:
         return {self.config.digest, *(layer.digest for layer in self.layers)}
+
+
+@contextmanager
+def telling_full_disk(path: Path) -> Iterator[None]:
+    """A disk without room for `path` is an error of the request."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise disk_full(path) from error
 
 
 class Store:
@@ -95,9 +108,10 @@ class Store:
     def add_layer(self, fill: Callable[[BinaryIO], object], media_type: str) -> Layer:
         """A layer of the bytes that `fill` writes. Existing content isn't written again."""
         with self.temporary() as file:
-            fill(file)
-            file.flush()
             path = Path(file.name)
+            with telling_full_disk(path):
+                fill(file)
+                file.flush()
             file.close()
             with path.open("rb") as stream:
                 digest = "sha256:" + hashlib.file_digest(stream, "sha256").hexdigest()
@@ -155,7 +169,8 @@ class Store:
             "config": config.to_json(),
             "layers": [layer.to_json() for layer in layers],
         }
-        path.write_text(json.dumps(content, separators=(",", ":")) + "\n", encoding="utf-8")
+        with telling_full_disk(path):
+            path.write_text(json.dumps(content, separators=(",", ":")) + "\n", encoding="utf-8")
 
     def copy(self, source: Name, destination: Name) -> None:
         """Raises FileNotFoundError. The layers that only the old destination used stay as orphans."""

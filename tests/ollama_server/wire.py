@@ -9,11 +9,12 @@ from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from .asked import cloud_failure
+from .conversion import IsLegacy
 from .create import Creation, pull_failure
 from .errors import ApiError
 from .faults import Death, disk_full
 from .listing import running, show, tags
-from .names import BadReference, parse_name, parse_reference
+from .names import BadReference, Name, parse_name, parse_reference
 from .openai import chat_completion
 from .replies import PLAIN_JSON, STREAM, TEXT, Reply, Stream, parse_body, with_status
 
@@ -58,6 +59,8 @@ class Handler(BaseHTTPRequestHandler):
             try:
                 if "error" in self.faults:
                     raise ApiError("something went wrong", 500)
+                if "error_in_ok" in self.faults:
+                    raise ApiError("model runner has unexpectedly stopped", 200)
                 answer = self._routed(path)
             except ApiError as error:
                 answer = Reply(error.status, {"error": str(error)})
@@ -123,7 +126,7 @@ class Handler(BaseHTTPRequestHandler):
     # The endpoints that change or show the store.
 
     def _tags(self) -> Reply:
-        return Reply(200, tags(self.owner.store, self.owner.go, self.owner.release))
+        return Reply(200, tags(self.owner.store, self.owner.go, self.owner.release, *self._kept_how()))
 
     def _show(self) -> Reply:
         request = self._json("ShowRequest")
@@ -136,7 +139,13 @@ class Handler(BaseHTTPRequestHandler):
             raise ApiError(str(error), 400) from None
         if source == "cloud":
             raise ApiError(cloud_failure("/api/show"), 502)
-        return Reply(200, show(self.owner.store, self.owner.go, name, verbose=bool(request.get("verbose"))))
+        legacy, mlx = self._kept_how()
+        how = {"verbose": bool(request.get("verbose")), "runner": request.get("runner") or ""}
+        release = self.owner.release
+        return Reply(200, show(self.owner.store, self.owner.go, name, **how, release=release, legacy=legacy, mlx=mlx))
+
+    def _kept_how(self) -> tuple[IsLegacy, set[str]]:
+        return self.owner.legacy, self.owner.mlx if self.owner.release.tells_runners else set()
 
     def _create(self) -> Reply | Stream:
         request = self._json("CreateRequest")
@@ -177,10 +186,17 @@ class Handler(BaseHTTPRequestHandler):
         if source == "cloud":
             name = parse_name(f"{base}-cloud" if base.rfind(":") > base.rfind("/") else f"{base}:cloud")
         try:
+            if "raced" in self.faults:
+                raise self._raced(self.owner.store.existing_name(name))
             self.owner.store.delete(self.owner.store.existing_name(name))
         except FileNotFoundError:
             raise ApiError(f"model '{asked}' not found", 404) from None
         return Reply(200)
+
+    def _raced(self, name: Name) -> ApiError:
+        """Another delete of the same name comes between our reading of the manifest and its removal."""
+        self.owner.store.delete(name)
+        return ApiError(f"remove {self.owner.store.manifests / name.path}: no such file or directory", 500)
 
     def _pull(self) -> Reply | Stream:
         request = self._json("PullRequest")

@@ -259,6 +259,35 @@ def test_a_model_that_chats_by_the_template_beside_it_is_not_said_to_have_never_
         assert program.run("--base_model", f"ollama:{name}", expect=6)["error"]["key"] == key
 
 
+EXPERTS = {
+    # of which the rehearsal can make no tiny model
+    "deepseek_v2": {
+        "num_key_value_heads": 4, "kv_lora_rank": 32, "q_lora_rank": None, "qk_nope_head_dim": 16, "v_head_dim": 16,
+        "qk_rope_head_dim": 8, "head_dim": 8, "n_routed_experts": 4, "n_shared_experts": 1, "num_experts_per_tok": 2,
+        "moe_intermediate_size": 64, "first_k_dense_replace": 1, "n_group": 1, "topk_group": 1,
+    },
+    "mixtral": {"num_key_value_heads": 2, "num_local_experts": 4, "num_experts_per_tok": 2},
+}  # fmt: skip
+"""Architectures whose experts are one tensor -> their sizes, small."""
+
+
+@pytest.mark.parametrize("architecture", EXPERTS)
+def test_layers_whose_adapter_no_export_can_read_are_refused_before_the_training(
+    program: Program, architecture: str
+) -> None:
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    given = json.loads((program.base / "config.json").read_text(encoding="utf-8"))
+    kept = {name: given[name] for name in ("vocab_size", "eos_token_id", "pad_token_id", "bos_token_id")}
+    sizes = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
+    config = AutoConfig.for_model(architecture, **kept, **sizes, **EXPERTS[architecture])
+    (program.base / "model.safetensors").unlink()
+    AutoModelForCausalLM.from_config(config).save_pretrained(program.base)
+    refused = program.run(expect=6)
+    assert refused["error"]["key"] == "error.base.experts" and ".mlp.experts" in refused["error"]["message"]
+    assert program.newest is None and "Training" not in refused["shown"].partition("Checks zzhua")[2]
+
+
 def test_a_folders_own_code_is_named_and_never_run_from_the_checks_to_the_gguf(
     program: Program, tmp_path: Path
 ) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from pathlib import Path
 
@@ -55,7 +54,7 @@ def test_what_has_changed_is_named_and_training_starts_from_the_base_model(progr
     assert "began_with" not in program.newest.record
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="twenty starts take several minutes where there is no fork")
+@pytest.mark.posix("twenty starts take several minutes where there is no fork")
 @pytest.mark.timeout(1800)  # twenty-two runs
 def test_twenty_kills_at_random_steps_and_going_on_are_as_if_there_had_been_none(program):
     dice = chance()

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
+from lora_trainer.data.dataset import Dataset
+from lora_trainer.data.dialogues import Dialogues
 from lora_trainer.plan import TrainPlan
 from pipeline.flags import FLAGS
-from pipeline.job import going_on, identity
-from pipeline.request import Request
+from pipeline.job import going_on
+from pipeline.request import ALONE, Request
 from pipeline.run.history import History, Run
 
 TOLD: tuple[dict[str, Any], ...] = (
@@ -31,11 +33,22 @@ TOLD: tuple[dict[str, Any], ...] = (
     {"no_register": True},
     {"register_only": True},
     {"register_only": True, "run": 2},
+    {"register_only": True, "point": 2.5},
     {"no_backup": True},
     {"keep_backups": 3},
+    {"compare": True},
+    {"no_compare": True},
     {"history": True},
+    {"pack": True},
+    {"adopt": Path("run.zip")},
+    {"clean": True},
+    {"compare_only": True},
+    {"chat": True},
+    {"note": "更自然"},
     {"rollback": True},
     {"verify": True},
+    {"report": True},
+    {"samples": 1},
 )
 """How a run is told, what it replaces, and how it ends."""
 SERVED: tuple[dict[str, Any], ...] = (
@@ -64,6 +77,7 @@ TRAINED: tuple[dict[str, Any], ...] = (
     {"no_system": True},
     {"strategy": "retune"},
     {"add_epochs": 1.5},
+    {"from_run": 1},
     {"from_scratch": True},
     {"warm_start": True},
     {"epochs": 3.0},
@@ -90,14 +104,14 @@ def only(row: dict[str, Any]) -> str:
 
 @pytest.mark.parametrize("flags", [*TOLD, *SERVED, *FOUND], ids=only)
 def test_a_run_goes_on_with_and_without_what_trains_nothing_else(flags: dict[str, Any]) -> None:
-    assert identity(Request(**flags)) == identity(Request())
-    if "register_only" not in flags:
-        assert identity(Request(**OTHERS, **flags)) == identity(Request(**OTHERS)) == OTHERS
+    assert Request(**flags).identity == Request().identity
+    if not flags.keys() & {"register_only", *ALONE}:
+        assert Request(**OTHERS, **flags).identity == Request(**OTHERS).identity == OTHERS
 
 
 @pytest.mark.parametrize("flags", TRAINED, ids=only)
 def test_a_request_for_another_training_is_another_one_also_where_it_asks_for_zero(flags: dict[str, Any]) -> None:
-    assert identity(Request(**flags)) == flags
+    assert Request(**flags).identity == flags
 
 
 @pytest.mark.parametrize(
@@ -170,4 +184,10 @@ def test_a_run_goes_on_as_its_record_has_it_whatever_the_flags_say(history: Hist
 
 
 def test_a_ladder_finds_its_rungs_by_itself(history: History) -> None:
-    assert going_on(finished(history), Request(ladder="1,2"), history, None).run is None
+    data = Dataset(Dialogues([]), Dialogues([]), (), None, "", {}, split=False)
+    assert going_on(finished(history), Request(ladder="1,2"), history, None, data).run is None
+
+
+def test_of_a_ladder_that_is_climbed_the_one_rung_goes_on_that_was_taken(history: History) -> None:
+    run = finished(history)
+    assert going_on(run, Request(ladder="1,2"), history, None).run is run

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -137,7 +136,7 @@ def test_a_kill_while_publishing_finishes_without_training(program, server, old,
     assert_finished(program, server, old)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+@pytest.mark.posix("POSIX signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
 def test_a_signal_in_training_ends_with_a_checkpoint_and_130(program, server, old, number):
     process = program.start_up_to("StepDone:5", *AGAIN)
@@ -173,27 +172,6 @@ def test_an_ollama_that_dies_or_has_no_room_loses_nothing(program, server, old, 
     program.run(*AGAIN)
     assert program.newest.record["stages"]["train"] == trained
     assert_finished(program, server, old)
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of its own, and a function that leaves only so many kilobytes free on it."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-
-    def mount(options: str) -> None:
-        subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], check=True, capture_output=True)
-
-    def leave_free(kilobytes: int) -> None:
-        used = shutil.disk_usage(folder).used // 1024
-        mount(f"remount,size={used + kilobytes}k")
-
-    try:
-        mount("size=400m")
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("no right to mount a small file system")
-    yield folder, leave_free
-    subprocess.run(["umount", str(folder)], check=True)
 
 
 @pytest.mark.parametrize(

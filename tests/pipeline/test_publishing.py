@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import shutil
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,33 +21,6 @@ from pipeline.request import Request
 from pipeline.run.history import History, Run
 from pipeline.run.published import roll_back, verify_published
 from pipeline.stages import run_stages
-from tests.ollama_server.server import OllamaServer
-from tests.support.program import Program
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The home of one run, trained and exported without Ollama."""
-    program = Program(tmp_path_factory.mktemp("trained"), rows=4)
-    program.run("--no_register", "--temperature", "0.3")
-    return program.history.home
-
-
-@pytest.fixture
-def history(trained: Path, tmp_path: Path) -> History:
-    """A copy of it for each test."""
-    return History(Path(shutil.copytree(trained, tmp_path / "runs")))
-
-
-@pytest.fixture
-def run(history: History) -> Run:
-    return history.runs("zzhua")[0]
-
-
-@pytest.fixture
-def client(each_ollama: OllamaServer, monkeypatch: pytest.MonkeyPatch) -> OllamaClient:
-    monkeypatch.setenv("OLLAMA_HOST", each_ollama.url)
-    return OllamaClient()
 
 
 @pytest.fixture

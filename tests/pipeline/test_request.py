@@ -35,6 +35,11 @@ CONTRADICTIONS: tuple[tuple[dict[str, Any], dict[str, Any]], ...] = (
     ({"dry_run": True}, {"rollback": True}),
     ({"dry_run": True}, {"verify": True}),
     ({"dry_run": True}, {"register_only": True}),
+    ({"dry_run": True}, {"report": True}),
+    ({"report": True}, {"history": True}),
+    ({"report": True}, {"rollback": True}),
+    ({"report": True}, {"verify": True}),
+    ({"report": True}, {"register_only": True}),
 )
 
 
@@ -67,7 +72,7 @@ def test_flags_that_contradict_each_other_are_refused_by_name(pair: tuple[dict[s
 
 @pytest.mark.parametrize(
     "flag",
-    [{"continue_train": True}, {"strategy": "retune"}, {"add_epochs": 1.5}, {"warm_start": True}],
+    [{"continue_train": True}, {"strategy": "retune"}, {"add_epochs": 1.5}, {"warm_start": True}, {"from_run": 1}],
     ids=lambda flag: next(iter(flag)),
 )
 def test_what_only_a_continuation_has_a_use_for_means_to_continue(flag: dict[str, Any]) -> None:
@@ -144,6 +149,7 @@ def test_flags_name_a_strategy_or_imply_one(flags: dict[str, Any], strategy: str
         ({"ladder": "1,nan,2"}, "error.plan.range"),
         ({"ladder": "2,1001"}, "error.plan.range"),
         ({"run": 2}, "error.flag.needs"),
+        ({"point": 2.5}, "error.flag.needs"),
     ],
     ids=str,
 )

@@ -179,7 +179,8 @@ def test_two_processes_speak_with_one_voice_and_make_one_model(tmp_path):
     program = Program(tmp_path)
     alone = program.run("--no_register", "--ollama_name", "alone")
     told = program.run("--no_register", "--ollama_name", "together", launcher=launcher(*DDP))
-    assert told["status"] == "done" and told["shown"].count("step 6/6") == 1
+    assert told["status"] == "done"
+    assert told["shown"].count("step 6/6") == alone["shown"].count("step 6/6")
     # two halves of a step are summed up in another order
     assert told["loss"] == pytest.approx(alone["loss"], rel=1e-4)
     assert [run.number for run in program.history.runs("together")] == [1]
@@ -187,3 +188,17 @@ def test_two_processes_speak_with_one_voice_and_make_one_model(tmp_path):
     # (Whatever our exit code, the launcher's is 1.)
     refused = program.run("--no_register", "--ollama_name", "together", expect=1, launcher=launcher(*DDP))
     assert refused["exit_code"] == 2 and "--on_exists" in refused["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "said"),
+    [
+        (("--max_length", "16"), 4, "tokens"),
+        (("--quantize", "f32"), 0, ""),
+    ],
+    ids=["a dialogue that is too long", "nothing wrong"],
+)
+def test_a_dry_run_checks_all_that_the_plan_says(program, flags, code, said):
+    told = program.run("--dry_run", "--no_register", *flags, expect=code)
+    assert said in told["shown"]
+    assert not program.history.home.exists() or not list(program.history.home.rglob("run.json"))

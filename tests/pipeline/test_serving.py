@@ -19,6 +19,7 @@ RECORD: dict[str, Any] = {
     "keep_chat_template": True,
     "license": ["Free."],
     "messages": [],
+    "served_system": None,
     "serving_sources": {"quantize": "flag", "temperature": "flag"},
 }
 
@@ -56,6 +57,18 @@ def test_a_flag_changes_its_own_value_and_no_other(flags: dict[str, Any], change
     flagged = {name for name, source in after.sources.items() if source == "flag"}
     assert flagged == {name.removeprefix("no_") for name in flags}
     assert after.is_served_like(before) is not bool(flags)
+
+
+def test_a_system_prompt_is_served_without_training_until_one_is_trained() -> None:
+    taught = serving_of({**RECORD, "served_system": "S"})
+    assert serving_of(RECORD).system_of("T") == "T" and taught.system_of("T") == "S"
+    assert taught.changed_by(Request(temperature=0.1)).system_of("T") == "S"
+    registered = taught.changed_by(Request(register_only=True, system="U"))
+    assert registered.system_of("T") == registered.to_record()["served_system"] == "U"
+    assert registered.is_served_like(taught) is False
+    assert taught.changed_by(Request(register_only=True, no_system=True)).system_of("T") is None
+    assert taught.changed_by(Request(system="U")).system_of("U") == "U"
+    assert taught.changed_by(Request(no_system=True)).served_system is None
 
 
 def test_what_a_model_made_elsewhere_was_made_with_is_read_off_ollama(

@@ -69,7 +69,8 @@ def test_an_alpha_given_once_stays_until_the_rank_changes() -> None:
 
 
 def test_a_flag_goes_before_an_answer_and_an_answer_before_the_record() -> None:
-    plan = plan_for(Request(epochs=4.0), RECORD, {"epochs": 3.0, "learning_rate": 1e-4}, dialogues=300)
+    asked = Request(epochs=4.0, learning_rate=1e-4)
+    plan = plan_for(asked, RECORD, {"epochs": 3.0}, dialogues=300, said={"learning_rate": "answer"})
     assert (plan.epochs, plan.learning_rate) == (4.0, 1e-4)
     assert {name: plan.sources[name] for name in ("epochs", "learning_rate", "lora_rank")} == {
         "epochs": "flag",
@@ -132,7 +133,7 @@ def test_accepted_suggestions_make_a_whole_plan(
     name: str, dialogues: int, suggested: dict[str, float], numbers: tuple[float, float, int]
 ) -> None:
     assert suggestions(name, RECORD, dialogues) == suggested
-    plan = plan_for(Request(), RECORD, suggested, dialogues, answered="strategy")
+    plan = plan_for(Request(), RECORD, suggested, dialogues)
     assert (plan.epochs, plan.learning_rate, plan.lora_rank) == numbers
     changed = {"epochs" if number == "add_epochs" else number for number in suggested}
     assert {number for number, source in plan.sources.items() if source == "strategy"} == changed

@@ -106,6 +106,41 @@ class Preloaded:
         return self._programs.run(words, stdout=output, stderr=output, watcher=watcher)
 
 
+def _load() -> None:
+    """Import what runs import, and fill what they would each fill anew: nothing that starts a thread."""
+    import datasets  # noqa: F401
+    import numpy.ctypeslib  # noqa: F401
+    import peft.tuners.lora.bnb
+    import peft.utils.transformers_weight_conversion  # noqa: F401
+    import rich.console
+    import rich.table  # noqa: F401
+    import transformers.models.qwen2.modeling_qwen2
+    import transformers.models.qwen2.tokenization_qwen2  # noqa: F401
+    from transformers.conversion_mapping import get_checkpoint_conversion_mapping
+
+    import lora_trainer.engine.fused_layers
+    import lora_trainer.engine.step_trainer
+    import lora_trainer.models.adapter
+    import lora_trainer.models.tiny
+    import lora_trainer.train  # noqa: F401
+    import ollama_export.gguf.export
+    import ollama_export.gguf.fingerprint  # noqa: F401
+    import pipeline.checks.preflight
+    import pipeline.run.ladder
+    import pipeline.stages  # noqa: F401
+    import train_to_ollama  # noqa: F401
+    import wizard.command_line
+    import wizard.run
+    import wizard.work  # noqa: F401
+    from pipeline.run.loss_curve import draw
+
+    # it compiles a thousand patterns
+    get_checkpoint_conversion_mapping("qwen2")
+    # it seeks fonts, and reads them
+    losses = [(1, 2.0), (2, 1.0)]
+    draw({"losses": losses, "val_losses": losses, "best_step": 2}, 2, Path(os.devnull))
+
+
 def _serve() -> None:
     # the address of a socket has to be short
     folder = tempfile.mkdtemp(prefix="preloaded-", dir="/tmp")
@@ -115,19 +150,7 @@ def _serve() -> None:
         listening.listen()
         command = [sys.executable, "-P", "-m", "tests.support.preloaded_export"]
         exports = psutil.Popen(command, stdin=listening, stdout=subprocess.DEVNULL)
-    import datasets  # noqa: F401
-    import matplotlib.backends.backend_agg
-    import matplotlib.figure  # noqa: F401
-    import peft.tuners.lora.bnb  # noqa: F401
-    import rich.table  # noqa: F401
-    import transformers.models.qwen2.modeling_qwen2  # noqa: F401
-
-    import lora_trainer.engine.step_trainer  # noqa: F401
-    import ollama_export.gguf.export  # noqa: F401
-    import pipeline.checks.preflight
-    import pipeline.stages  # noqa: F401
-    import wizard.run  # noqa: F401
-
+    _load()
     # what is loaded here stays: the children need not look through it for garbage, page by page
     gc.freeze()
     subprocess.Popen = through(address)  # type: ignore[misc]

@@ -105,11 +105,14 @@ class Program:
         assert len(lines) == 1, done.stdout
         return {**json.loads(lines[0]), "shown": done.stderr}
 
-    def run_bare(self, *flags: str, expect: int = 0, environment: Mapping[str, str] | None = None) -> dict[str, Any]:
-        """As `run`, with no flags but these: no base model, no data."""
+    def run_bare(
+        self, *flags: str, expect: int | tuple[int, ...] = 0, environment: Mapping[str, str] | None = None
+    ) -> dict[str, Any]:
+        """As `run`, with no flags but these: no base model, no data; several exit codes may be expected."""
         command = [sys.executable, str(ROOT / "train_to_ollama.py"), *flags, "--json"]
         done = self._ended(command, {**self.environment, **(environment or {})})
-        assert done.returncode == expect, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
+        codes = expect if isinstance(expect, tuple) else (expect,)
+        assert done.returncode in codes, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
         return {**json.loads(done.stdout), "shown": done.stderr}
 
     def _ended(self, command: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:

@@ -10,28 +10,35 @@ from pathlib import Path
 from lora_trainer.events import (
     Check,
     CheckpointSaved,
+    Doing,
     Evaluated,
+    EvaluationBegun,
     Note,
     Progress,
+    Saving,
     StageDone,
     StageStarted,
+    StepBegun,
     StepDone,
     TrainingStarted,
 )
 from lora_trainer.plan import TrainPlan
 from pipeline.request import Request
 from pipeline.strategies import plan_for
+from wizard.screen.plan import PlanView
 from wizard.screen.screen import Screen
-from wizard.screen.tables import Review, Summary
+from wizard.screen.tables import Summary
 from wizard.words import use_language
 
 RECORD = TrainPlan()
+WAITS = 50
+"""The step after which the picture is looked at."""
 
 
-def incremental_review() -> Review:
+def incremental_plan() -> PlanView:
     """A model that is trained one and a half epochs further."""
     plan = plan_for(Request(), RECORD, {"add_epochs": 1.5}, 60)
-    return Review(
+    return PlanView(
         name="zzhua",
         base_model="Qwen/Qwen2.5-0.5B-Instruct",
         choice="continue",
@@ -39,12 +46,17 @@ def incremental_review() -> Review:
         plan=plan,
         record=RECORD,
         dialogues=60,
+        answers=72,
         val_dialogues=10,
         steps=plan.total_steps(60),
-        system="你是林栀，一个温柔害羞的女孩子，说话很短，总是带着小小的动作。",
+        advised=(3.0, 4.0),
         files=("data/train.jsonl", "data/val.jsonl"),
-        data_source="default",
-        serving=(("review.system", "你是林栀，一个24岁的温柔女孩。", "rows"), ("review.quantize", "q8_0", "default")),
+        data_source="record",
+        serving=(("plan.system", "你是林栀，一个24岁的温柔女孩。", "rows"), ("plan.parameter", "q8_0", "default")),
+        time="13 min",
+        memory="2.9 GB",
+        goes_on=(3, 1.94),
+        backs_up=True,
     )
 
 
@@ -65,25 +77,36 @@ def summary(registered: bool = True) -> Summary:
 
 
 def tell_a_run(screen: Screen, pause: float = 0.0, waits: bool = False) -> None:
-    """Preflight, training, export and summary; `waits` for a line on stdin when a quarter of the training is shown."""
-    screen.review(incremental_review())
-    screen.listen(StageStarted("preflight"))
+    """Preflight, training, export and summary; `waits` for a line on stdin when most of the training is done."""
+    screen.plan(incremental_plan())
+    screen.listen(StageStarted("preflight", "zzhua"))
     screen.listen(Check("name", "running"))
     screen.listen(Check("name", "ok"))
     screen.listen(Check("disk", "warning", "note.few_dialogues", {"dialogues": 3}))
     screen.listen(StageDone("preflight", 3.2))
-    screen.listen(StageStarted("train"))
-    screen.listen(TrainingStarted(60, 0, 15, 60, 88, 12_345, "cpu", "float32", 4_400_000))
+    screen.listen(StageStarted("train", "zzhua"))
+    screen.listen(Doing("model"))
+    screen.listen(
+        TrainingStarted(60, 0, 15, 60, 88, 12_345, "x86_64, 2 threads", "float32", 4_400_000, val_dialogues=14)
+    )
+    screen.listen(EvaluationBegun(0))
+    screen.listen(Evaluated(0, 0.0, 3.2, best=False))
     for step in range(1, 61):
+        screen.listen(StepBegun(step))
         time.sleep(pause)
-        screen.listen(StepDone(step, 60, step / 15, 3 * math.exp(-step / 20), 2e-4, 512.3, (60 - step) * 7.2))
+        loss = 3 * math.exp(-step / 20) + 0.1 * math.sin(7 * step)
+        screen.listen(StepDone(step, 60, step / 15, loss, 2e-4, 512.3, (60 - step) * 7.2, 2_900_000_000))
         if step % 15 == 0:
+            screen.listen(EvaluationBegun(step))
+            time.sleep(pause)
             screen.listen(Evaluated(step, step / 15, 2.0 if step > 30 else 2.2 - step / 50, step <= 30))
+            screen.listen(Saving(step))
             screen.listen(CheckpointSaved(step, "checkpoints"))
-        if waits and step == 16:
+        if waits and step == WAITS:
+            screen.listen(StepBegun(step + 1))
             sys.stdin.readline()
     screen.listen(StageDone("train", 432))
-    screen.listen(StageStarted("export"))
+    screen.listen(StageStarted("export", "zzhua"))
     for done in range(0, 506_000_001, 22_000_000):
         time.sleep(pause / 2)
         screen.listen(Progress("export", done, 506_000_000))

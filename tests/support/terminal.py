@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
-import pexpect
 import pyte
 
 from tests.support.project import ROOT
+from wizard.screen.layout import cells
 
 ENTER, ESCAPE, CTRL_C, DOWN, CLEAR = "\r", "\x1b", "\x03", "\x1b[B", "\x15"
+PATIENCE = float(os.environ.get("TEST_PATIENCE", "300"))
+"""Seconds after which what hasn't come will never come."""
+
+
+def as_in_a_shell() -> None:
+    """Hear what a terminal sends: a program ignores what whoever started it ignores, as nohup and CI do."""
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 class Terminal:
@@ -29,20 +39,24 @@ class Terminal:
         environment: Mapping[str, str] | None = None,
         cwd: Path = ROOT,
     ) -> None:
+        import pexpect  # Windows has none
+
         self._screen = pyte.HistoryScreen(columns, rows, history=2000, ratio=1e-9)
         self._stream = pyte.Stream(self._screen)
-        self._before = ""  # what was to be seen when keys were last sent
+        self._before = ("", "")  # what was to be seen when keys were last sent, as it is folded and unfolded
         language = {"LANG": "zh_CN.UTF-8", "LC_ALL": "", "LC_MESSAGES": "", "TRAIN_TO_OLLAMA_LANG": ""}
         # pyte answers no cursor position requests.
-        quiet = {"TERM": "xterm-256color", "PROMPT_TOOLKIT_NO_CPR": "1", "PYTHONPATH": str(ROOT), "COLUMNS": ""}
+        quiet = {"TERM": "xterm-256color", "PROMPT_TOOLKIT_NO_CPR": "1", "PYTHONPATH": str(ROOT)}
         self._child = pexpect.spawn(
             sys.executable,
             list(arguments),
             dimensions=(rows, columns),
-            env={**os.environ, **language, **quiet, **(environment or {})},
+            # a process of pytest-xdist has its own COLUMNS, which a whole environment brings along
+            env={**os.environ, **language, **quiet, **(environment or {}), "COLUMNS": ""},
             cwd=str(cwd),
             encoding="utf-8",
             timeout=30,
+            preexec_fn=as_in_a_shell,
         )
 
     def __enter__(self) -> Terminal:
@@ -59,9 +73,31 @@ class Terminal:
         return int(self._child.pid)
 
     @property
+    def columns(self) -> int:
+        """How wide it is."""
+        return int(self._screen.columns)
+
+    def resize(self, columns: int, rows: int) -> Terminal:
+        """Make the window another size, as a person does."""
+        self._child.setwinsize(rows, columns)
+        self._screen.resize(rows, columns)
+        return self
+
+    @property
+    def echoes(self) -> bool:
+        """Whether the terminal shows what is typed."""
+        return bool(self._child.getecho())
+
+    @property
     def screen(self) -> str:
         """What stands on the screen now."""
         return "\n".join(line.rstrip() for line in self._screen.display).rstrip()
+
+    @property
+    def lines(self) -> list[list[pyte.screens.Char]]:
+        """The characters on the screen with their looks, row by row; behind a wide one stands one without text."""
+        columns = range(self._screen.columns)
+        return [[self._screen.buffer[row][column] for column in columns] for row in range(self._screen.lines)]
 
     @property
     def everything(self) -> str:
@@ -70,7 +106,23 @@ class Terminal:
         gone = ["".join(row[i].data for i in columns).rstrip() for row in self._screen.history.top]
         return "\n".join([*gone, self.screen])
 
+    @property
+    def unfolded(self) -> str:
+        """`everything`, each line that fills the screen's width joined to the next one.
+
+        A command holds the path of the checkout, so that where it breaks is luck.
+        """
+        lines = self.everything.split("\n")
+        whole = lines[0]
+        for line, after in itertools.pairwise(lines):
+            free, needed = self.columns - cells(line), cells(after[:1])
+            # the last column may hold a space, or be too narrow for what comes next
+            whole += ("" if needed > free else " " if free == 1 else "\n") + after
+        return whole
+
     def _read(self, seconds: float) -> bool:
+        import pexpect
+
         try:
             # pyte stops drawing at a variation selector.
             self._stream.feed(self._child.read_nonblocking(65536, seconds).replace("\ufe0f", ""))
@@ -80,7 +132,7 @@ class Terminal:
             return False
         return True
 
-    def wait_for(self, text: str, seconds: float = 300, *, unless: str = "") -> Terminal:
+    def wait_for(self, text: str, seconds: float = PATIENCE, *, unless: str = "") -> Terminal:
         """Read until `text` is seen, on the screen or scrolled off it, more often than when keys were last sent.
 
         What stood there before is no answer to the keys; and a quick program's last lines can all come in one reading,
@@ -92,12 +144,23 @@ class Terminal:
                 raise AssertionError(f"{text!r} never came; the screen:\n{self.everything}")
         return self
 
+    def settled(self) -> Terminal:
+        """Read until nothing more comes for a moment: a menu may come in two readings."""
+        while True:
+            before = self.everything
+            self._read(0.5)
+            if self.everything == before:
+                return self
+
     def _is_new(self, text: str) -> bool:
-        return bool(text) and self.everything.count(text) > self._before.count(text)
+        return bool(text) and any(
+            now.count(text) > then.count(text)
+            for now, then in zip((self.everything, self.unfolded), self._before, strict=True)
+        )
 
     def send(self, *keys: str) -> Terminal:
         """Press keys, one after the other as a person does."""
-        self._before = self.everything
+        self._before = self.everything, self.unfolded
         for key in keys:
             self._child.send(key)
             end = time.monotonic() + 0.15
@@ -105,7 +168,7 @@ class Terminal:
                 pass
         return self
 
-    def finish(self, seconds: float = 300) -> int:
+    def finish(self, seconds: float = PATIENCE) -> int:
         """Read to the end and return the exit code (negative: the signal)."""
         end = time.monotonic() + seconds
         while self._read(0.2):

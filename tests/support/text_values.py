@@ -15,6 +15,10 @@ from dataclasses import dataclass
 KEY = re.compile(r"[a-z_]+(\.[a-z0-9_A-Z]+)+")
 CARRY = ("Note", "Finding", "Check")
 """Calls whose values stand in a dict behind the key."""
+PREFIXED = {"fault": "data.fault.", "Line": "card.", "NextStep": "card.next."}
+"""Calls that name a text without its beginning."""
+BEHIND = {"Line": 2, "NextStep": 1}
+"""Where in a call whose first argument names a text the dict with its values stands."""
 CHOICES = (ast.If, ast.For, ast.While, ast.ExceptHandler, ast.match_case)
 """What may be passed over when the program runs."""
 
@@ -79,8 +83,12 @@ class _Reader:
             values = keywords
             if called in CARRY:
                 values = self.names(call.args[at + 1], call) if len(call.args) > at + 1 else frozenset()
-            prefix = "data.fault." if called == "fault" else ""
-            yield from self.found(argument, values, prefix)
+            if called in BEHIND:
+                if at > 0:
+                    break
+                behind = call.args[BEHIND[called]] if len(call.args) > BEHIND[called] else ast.Dict([], [])
+                values = self.names(behind, call)
+            yield from self.found(argument, values, PREFIXED.get(called, ""))
 
     def found(self, key: ast.expr, values: frozenset[str] | None, prefix: str = "") -> Iterator[Given]:
         for said in self.keys(key, key):
@@ -88,9 +96,9 @@ class _Reader:
             place = f"{self.module}:{said.lineno}"
             if isinstance(said, ast.Constant) and KEY.fullmatch(prefix + str(said.value)):
                 yield Given(prefix + str(said.value), place, values)
-            elif isinstance(said, ast.JoinedStr) and re.match(r"'[a-z_]+\.", ast.unparse(said.values[0])):
+            elif isinstance(said, ast.JoinedStr) and re.match(r"[a-z_]+\.", prefix + _beginning(said)):
                 parts = (re.escape(str(p.value)) if isinstance(p, ast.Constant) else r"\w+" for p in said.values)
-                yield Given(re.compile("".join(parts)), place, values)
+                yield Given(re.compile(re.escape(prefix) + "".join(parts)), place, values)
 
     def keys(self, expression: ast.expr, at: ast.AST) -> Iterator[ast.expr]:
         match expression:
@@ -184,6 +192,11 @@ class _Reader:
 
 def _both(one: frozenset[str] | None, other: frozenset[str] | None) -> frozenset[str] | None:
     return None if one is None or other is None else one | other
+
+
+def _beginning(said: ast.JoinedStr) -> str:
+    first = said.values[0]
+    return str(first.value) if isinstance(first, ast.Constant) else ""
 
 
 def _is(node: ast.AST, name: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 from dataclasses import asdict
@@ -11,12 +12,15 @@ from typing import Any
 
 from lora_trainer.data.dialogues import Dialogue
 from lora_trainer.data.encode import EncodedDialogues, encode
+from lora_trainer.engine.along import samples
 from lora_trainer.events import Event
 from lora_trainer.models.load import chat_format_of, load_tokenizer
 from lora_trainer.models.source import BaseModel, resolve_base_model
 from lora_trainer.plan import TrainPlan
 from lora_trainer.train import train
 from tests.support.watchers import watcher
+
+TALK = "Hello there, how are you today?"
 
 
 def dialogues(count: int, start: int = 0) -> list[Dialogue]:
@@ -47,7 +51,11 @@ def prepared(
 
 
 def main(model: str, run: str, plan: str, out: str, watch: str = "") -> None:
-    """Train, or go on; write the result, and what this process was told, as JSON."""
+    """Train, or go on; write the result, and what this process was told, as JSON.
+
+    It is looked at along the way, whatever time that takes, which changes no bit of what is learnt.
+    """
+    samples.SHARE, samples.MOST = math.inf, samples.LEAST
     events: list[Event] = []
     watching = watcher(watch)
 
@@ -58,7 +66,8 @@ def main(model: str, run: str, plan: str, out: str, watch: str = "") -> None:
     base, tokenizer, rows, val_rows = prepared(Path(model))
     result = train(
         base, tokenizer, rows, val_rows, TrainPlan.from_json(json.loads(plan)), Path(run),
-        listener=listen, resume=True,
+        listener=listen, resume=True, general_text=TALK,
+        prompts=samples.prompts_of([TALK], None, chat_format_of(base, tokenizer), tokenizer, 1000),
     )  # fmt: skip
     told = {"result": asdict(result), "events": [type(event).__name__ for event in events]}
     path = Path(f"{out}.{os.environ.get('RANK', '0')}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import os
+import signal
 import sys
 import threading
 import time
@@ -38,6 +39,20 @@ class Hold:
             time.sleep(0.01)
 
 
+class Interrupt:
+    """At the first event of a kind whose first value is `value` (any where empty): Ctrl-C, `times` times."""
+
+    def __init__(self, kind: str, value: str, times: int) -> None:
+        self.kind, self.value, self.times = kind, value, times
+
+    def __call__(self, event: Event) -> None:
+        values = [str(getattr(event, field.name)) for field in dataclasses.fields(event)]
+        if type(event).__name__ == self.kind and self.value in ("", values[0]):
+            while self.times > 0:
+                self.times -= 1
+                signal.raise_signal(signal.SIGINT)
+
+
 class Kill:
     """Kills its own process some seconds after a step, whatever it does then, but before the next but one is done."""
 
@@ -56,8 +71,8 @@ class Kill:
 
 
 def watcher(text: str) -> Listener:
-    """`hold KIND:VALUE GATE`, `kill STEP SECONDS` or `MODULE WORDS`, which is what that module's own `watcher` makes of
-    the words; where there are several processes, in the first one alone.
+    """`hold KIND:VALUE GATE`, `stop KIND:VALUE TIMES`, `kill STEP SECONDS` or `MODULE WORDS`, which is what that
+    module's own `watcher` makes of the words; where there are several processes, in the first one alone.
     """
     if not text or os.environ.get("RANK", "0") != "0":
         return ignore
@@ -68,6 +83,8 @@ def watcher(text: str) -> Listener:
     if what == "kill":
         return Kill(int(first), float(second))
     kind, _, value = first.partition(":")
+    if what == "stop":
+        return Interrupt(kind, value, int(second))
     return Hold(kind, value, Path(second))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ from ollama_export.server.client import OllamaClient
 from pipeline.run.history import History
 from tests.ollama_server.server import OllamaServer
 from tests.support.project import ROOT
+from tests.support.tiny import make_speaker
 
 PLAN = TrainPlan(epochs=3.0, learning_rate=1e-4, lora_rank=16)
 
@@ -30,13 +32,14 @@ class Backed:
         self.folder, self.server, self.client = folder, server, OllamaClient(server.url)
         self.history = History(folder / "runs")
         self.gguf = gguf
+        self.base = make_speaker(folder / "base")
         digest = hashlib.sha256(gguf.read_bytes()).hexdigest()
         self.client.upload(gguf, digest)
         for system in ("the first", "the second"):
             if self.client.exists("zzhua"):
                 self.client.copy("zzhua", "zzhua:backup-20260101-1")
             self.client.create("zzhua", files={"m.gguf": digest}, system=system)
-            base = base_record(resolve_base_model(str(gguf)))
+            base = base_record(resolve_base_model(str(self.base)))
             values = {"plan": PLAN.to_json(), "base": base, "strategy": None, "request": {}, "warm_start": None}
             values |= {"quantize": "q8_0", "parameters": {}, "keep_chat_template": False, "system": None}
             values["data"] = {"fingerprint": "?", "files": {str(folder / "data" / "train.jsonl"): {}}}
@@ -131,12 +134,11 @@ def test_a_dry_run_of_a_training_starts_no_ollama_and_leaves_no_trace(backed: Ba
 def test_a_continuation_keeps_the_recorded_numbers_and_an_overwriting_does_not(
     backed: Backed, flags: list[str], numbers: tuple[float, float, int], source: str
 ) -> None:
-    another = backed.folder / "another.gguf"
-    another.write_bytes(backed.gguf.read_bytes())
+    another = Path(shutil.copytree(backed.base, backed.folder / "another"))
     told = backed.run("--dry_run", *flags)
     plan = told["plan"]
     assert (plan["epochs"], plan["learning_rate"], plan["lora_rank"]) == numbers
-    assert (plan["sources"]["learning_rate"], told["base_model"]) == (source, str(backed.gguf))
+    assert (plan["sources"]["learning_rate"], told["base_model"]) == (source, str(backed.base))
     assert backed.run("--dry_run", *flags, "--base_model", str(another))["base_model"] == str(another)
 
 

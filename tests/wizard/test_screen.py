@@ -17,12 +17,12 @@ import pytest
 
 from lora_trainer.errors import OllamaError, UsageError
 from lora_trainer.events import Check, Evaluated, Progress, StepDone, TrainingStarted
-from tests.support.screen_show import incremental_review, summary, tell_a_run
+from tests.support.screen_show import incremental_plan, summary, tell_a_run
 from tests.support.terminal import ENTER, ROOT, Terminal
 from wizard import words
+from wizard.commands import command
 from wizard.screen.layout import cells, paragraphs, wrap
 from wizard.screen.screen import BLOCKS, Screen
-from wizard.screen.tables import HistoryRow
 from wizard.screen.training import LINE_SECONDS, TrainingView, amount, duration, sparkline
 
 GOLDEN = Path(__file__).resolve().parent / "golden"
@@ -54,23 +54,24 @@ def step(number: int, total: int = 60, loss: float = 1.0) -> StepDone:
 
 
 @pytest.mark.parametrize("language", ["zh", "en"])
-def test_the_review_screen_is_the_golden_one(language: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_plan_is_the_golden_one(language: str, capsys: pytest.CaptureFixture[str]) -> None:
     words.use_language(language)
-    Screen().review(incremental_review())
+    Screen().plan(incremental_plan())
     shown = "\n".join(line.rstrip() for line in capsys.readouterr().out.splitlines()) + "\n"
-    path = GOLDEN / f"review.{language}.txt"
+    path = GOLDEN / f"plan.{language}.txt"
     if os.environ.get("UPDATE_GOLDEN"):
         path.parent.mkdir(exist_ok=True)
         path.write_text(shown, encoding="utf-8")
     assert shown == path.read_text(encoding="utf-8")
 
 
-def test_the_review_names_each_numbers_source_and_the_three_epochs(capsys: pytest.CaptureFixture[str]) -> None:
-    Screen().review(incremental_review())
+def test_the_plan_names_each_numbers_source_and_the_three_epochs(capsys: pytest.CaptureFixture[str]) -> None:
+    Screen().plan(incremental_plan())
     shown = capsys.readouterr().out
     assert "原始训练 2.0 轮 / 增量训练 +1.5 轮 / 最终训练 3.5 轮" in shown
-    assert re.search(r"训练轮数 +2\.0 → 3\.5 +策略", shown)
-    assert re.search(r"学习率 +2e-4 +上次的记录", shown)
+    assert "3.5 轮，52 步，13 min  建议的，60 条建议 3～4 轮" in shown
+    assert "学习率 2e-4，rank 8  其余和上次一样" in shown
+    assert "从第 3 次的存档接着练，只要算 1.94 轮" in shown
 
 
 def test_a_log_gets_whole_lines_without_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
@@ -78,11 +79,23 @@ def test_a_log_gets_whole_lines_without_control_characters(capsys: pytest.Captur
     shown = capsys.readouterr().out
     assert "\x1b" not in shown
     assert "\r" not in shown
-    training = [line for line in shown.splitlines() if "/60 步" in line]
+    training = [line for line in shown.splitlines() if line.startswith("·") and "/60 步" in line]
     assert 10 <= len(training) <= 21
-    assert all("损失" in line and "词元/秒" in line for line in training)
-    assert "✓ 训练：完成，用时 7 分 12 秒" in shown
-    assert "ollama run zzhua" in shown.splitlines()[-5]
+    assert all("训练损失" in line and "每秒 512 个词元" in line and "占内存 2.9 GB" in line for line in training)
+    assert all("还要约" in line and "练完" in line for line in training[:-1])
+    assert "✓ 训练 zzhua：完成，用时 7 分 12 秒" in shown
+    assert "ollama run zzhua" in shown.splitlines()[-7] and "--chat" in shown.splitlines()[-5]
+
+
+def test_a_run_for_another_program_is_told_in_its_stages_and_warnings(capsys: pytest.CaptureFixture[str]) -> None:
+    """The demo shows by itself what is decided and what came of it."""
+    tell_a_run(Screen(brief=True))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line[0] for line in lines] == list("!✓···✓✓✓")
+    assert lines[1].startswith("✓ 检查") and "1 项" in lines[1]
+    assert all("/60 步" in line for line in lines[2:5])
+    tell_a_run(Screen(brief=True, details=True))
+    assert "开始之前" in capsys.readouterr().out
 
 
 def test_a_long_run_is_told_in_few_lines_but_never_silent_for_long() -> None:
@@ -104,7 +117,7 @@ def test_a_terminal_shows_progress_in_place_and_is_tidy_afterwards(language: str
     # One line for the whole training: everything else happened in place.
     assert shown.count("60/60") == 1
     assert not re.search(r"\b(?!60)\d+/60\b", shown)
-    assert "python train_to_ollama.py --ollama_name zzhua --rollback" in shown.replace("\n", "")
+    assert "train_to_ollama.py --ollama_name zzhua --rollback" in shown.replace("\n", "")
 
 
 def test_lines_and_the_moving_part_leave_nothing_of_each_other_behind() -> None:
@@ -112,9 +125,9 @@ def test_lines_and_the_moving_part_leave_nothing_of_each_other_behind() -> None:
     code = """
 import sys
 from lora_trainer.events import Check, Progress
-from wizard.screen import screen
+from wizard.screen import moving, screen
 sys.setswitchinterval(1e-6)
-screen.REFRESH_SECONDS = 0
+moving.REFRESH_SECONDS = 0
 shown = screen.Screen()
 first, second, third = (Progress("export", done, 3) for done in (1, 2, 3))
 for _ in range(300):
@@ -129,8 +142,13 @@ for _ in range(300):
 
 def test_a_running_training_shows_its_numbers_and_curve() -> None:
     with Terminal(["-m", "tests.support.screen_show", "zh", "--wait"]) as terminal:
-        for part in ("16/60 步", "1.07/4.00 轮", "验证损失 1.900", "512 词元/秒", "还要", "▁", "第 15 步已存档"):
+        for part in ("正在算第 51 步", "50/60 步", "第 3.3 / 4.0 轮", "还要约", "每秒 512 个词元", "占内存 2.9 GB"):
             terminal.wait_for(part)
+        assert re.search(r"训练损失 +2\.92 █[▁-█]+ 0\.15 +在降", terminal.screen)
+        assert re.search(r"验证损失 +3\.20 █▂▁▃ +2\.00 +从第 2\.0 轮起回升\n +角色数据常见", terminal.screen)
+        assert re.search(r"▶ 训练 zzhua +\d\d:\d\d 开始，大约 \d\d:\d\d 练完", terminal.screen)
+        # the seconds tick and the spinner turns while nothing is told
+        terminal.wait_for(" 3 秒")
         assert terminal.send(ENTER).finish() == 0
 
 
@@ -146,7 +164,7 @@ def test_the_stop_that_was_asked_for_is_shown(capsys: pytest.CaptureFixture[str]
     assert capsys.readouterr().out.count("正在停下") == 1
 
 
-def test_only_a_training_ends_at_its_next_step() -> None:
+def test_only_a_training_ends_by_itself() -> None:
     screen = Screen(quiet=True)
     assert not screen.training
     screen.listen(started())
@@ -223,15 +241,16 @@ def test_values_with_brackets_are_shown_as_they_are(capsys: pytest.CaptureFixtur
 def test_an_unregistered_model_gets_the_one_command_that_registers_it(capsys: pytest.CaptureFixture[str]) -> None:
     Screen().summary(summary(registered=False))
     shown = capsys.readouterr().out
-    assert "  python train_to_ollama.py --ollama_name zzhua --register_only\n" in shown
-    assert '  ollama create zzhua -f "' in shown
+    assert f"  {command('--ollama_name', 'zzhua', '--register_only')}\n" in shown
+    assert "  ollama create zzhua -f " in shown
 
 
-def test_history_lists_runs_and_says_when_there_are_none(capsys: pytest.CaptureFixture[str]) -> None:
-    Screen().history([])
-    assert "还没有训练记录" in capsys.readouterr().out
-    Screen().history([HistoryRow("zzhua", 2, "2026-11-24 08:00", "done", 3.5, 2e-4, 8, 0.8123, None)])
-    assert re.search(r"zzhua +2 +2026-11-24 08:00 .* 3\.5 +2e-4 +8 +0\.812 +-", capsys.readouterr().out)
+@pytest.mark.parametrize(
+    ("done", "total", "said"),
+    [(300, 0, "1 KB"), (0, 1_200_000_000, "0 / 1.2 GB"), (5_000_000, 10_000_000, "5 MB / 10 MB")],
+)
+def test_sizes_are_never_no_kilobytes(done: int, total: int, said: str) -> None:
+    assert amount("upload", done, total) == said
 
 
 def test_a_task_without_a_terminal_is_told_once_when_it_is_done(capsys: pytest.CaptureFixture[str]) -> None:
@@ -241,13 +260,14 @@ def test_a_task_without_a_terminal_is_told_once_when_it_is_done(capsys: pytest.C
     assert len(capsys.readouterr().out.splitlines()) == 1
 
 
-def test_the_best_validation_loss_is_named_when_it_is_past() -> None:
+def test_a_validation_loss_that_rises_is_told_without_alarm_and_since_when() -> None:
     view = TrainingView(started())
     view.step(step(30))
     view.evaluated(Evaluated(15, 1.0, 1.5, True))
-    assert "验证损失 1.500" in view.line()
+    assert "验证损失 1.500" in view.line() and "角色数据常见" not in "".join(view.remarks())
     view.evaluated(Evaluated(30, 2.0, 1.7, False))
-    assert "验证损失 1.700（最低 1.500）" in view.line()
+    assert "验证损失 1.700（从第 1.0 轮起回升）" in view.line()
+    assert "角色数据常见" in "".join(view.remarks())
 
 
 def test_a_sparkline_keeps_its_width_and_survives_what_is_no_number() -> None:
@@ -269,7 +289,8 @@ def test_durations_are_said_in_words(seconds: float, text: str) -> None:
 def test_amounts_are_sizes_and_where_questions_are_asked_counts() -> None:
     assert amount("prove", 3, 290) == "3 / 290"
     assert amount("prove", 2, 2) == "2 / 2"
-    assert amount("export", 0, 506_000_000) == "0 KB / 506 MB"
+    assert amount("export", 0, 506_000_000) == "0 / 506 MB"
+    assert amount("unload", 0, 0) == ""
     assert amount("export", 142_560, 142_560) == "143 KB"
     assert amount("download", 1_200_000_000, 0) == "1.2 GB"
 

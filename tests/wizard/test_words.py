@@ -13,13 +13,17 @@ from pathlib import Path
 
 import pytest
 
-from lora_trainer.plan import SOURCES, TrainPlan
+from lora_trainer.plan import SCHEDULERS, SOURCES, TrainPlan
 from pipeline.flags import FLAGS
+from pipeline.offers.base_models import RECOMMENDED
 from pipeline.strategies import ADD_EPOCHS, RANKS, RATES, STRATEGIES
 from tests.support.project import ROOT
-from tests.support.text_values import given
+from tests.support.text_values import Given, given
 from tests.test_imports import sources
 from wizard import words
+from wizard.screen.plan import NAMED
+from wizard.steps import existing, plan
+from wizard.steps.fields import EXPLAINED
 from wizard.words import language_of, local_time, rate_text, t
 
 TEXTS = {
@@ -44,7 +48,7 @@ def keys_in_code() -> dict[str, str]:
         for node in ast.walk(tree):
             if not isinstance(node, ast.Constant) or not isinstance(node.value, str) or id(node) in parts:
                 continue
-            if KEY.fullmatch(node.value) and not node.value.endswith(".py"):
+            if KEY.fullmatch(node.value) and not node.value.endswith((".py", ".json")):
                 found[node.value] = f"{path.name}:{node.lineno}"
     return found
 
@@ -57,22 +61,25 @@ def composed_keys() -> set[str]:
     keys |= {f"strategy.{row.name}.{part}" for row in STRATEGIES for part in ("title", "about")}
     keys |= {f"preset.{key}" for row in STRATEGIES for key in row.presets}
     keys |= {f"advice.{advice.key}" for advice in (*ADD_EPOCHS, *RATES, *RANKS)}
-    keys |= {f"menu.exists.{choice}" for choice in ("continue", "overwrite", "skip", "cancel")}
-    keys |= {f"menu.review.{choice}" for choice in ("start", "change", "cancel")}
-    keys |= {f"review.choice.{choice}" for choice in ("new", "continue", "overwrite")}
+    keys |= {f"menu.exists.{choice}{about}" for choice in existing.CHOICES for about in ("", ".about")}
+    keys |= {f"menu.review.{choice}" for choice in plan.CHOICES} | {f"menu.more.{group}" for group in plan.MORE}
+    keys |= {f"plan.choice.{choice}" for choice in ("new", "continue", "overwrite")}
+    keys |= {f"field.{name}" for name in (*plan.LINES, "strategy", *(n for names in plan.MORE.values() for n in names))}
+    keys |= {f"field.{name}.about" for name in EXPLAINED}
+    keys |= {f"scheduler.{name}" for name in SCHEDULERS} | {f"parameter.{name}" for name in NAMED}
+    keys |= {f"base.{offer.key}" for offer in RECOMMENDED if offer.key}
+    keys |= {f"menu.way.{way}" for way in ("mirror", "modelscope", "wait")}
     keys |= {f"error.flag.not_{kind}" for kind in ("int", "float")}
     keys |= {f"data.{kind}s" for kind in ("fault", "note")} | {f"data.more_{kind}s" for kind in ("fault", "note")}
     keys |= {f"summary.{curve}" for curve in ("loss", "val_loss")}
-    names = {"Check": "check", "Progress": "progress", "StageStarted": "stage", "BaseOffer": "base"}
+    names = {"Check": "check", "Progress": "progress", "StageStarted": "stage"}
     for _, tree in code():
         for node in ast.walk(tree):
             if not isinstance(node, ast.Call):
                 continue
             name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
-            if name in names:
-                at = 1 if name == "BaseOffer" else 0
-                if len(node.args) > at and isinstance(argument := node.args[at], ast.Constant):
-                    keys.add(f"{names[name]}.{argument.value}")
+            if name in names and node.args and isinstance(argument := node.args[0], ast.Constant):
+                keys.add(f"{names[name]}.{argument.value}")
     return keys
 
 
@@ -126,13 +133,21 @@ UNREAD = {
 """Texts whose values can't be read off the code, and their values."""
 
 
+def most_particular(places: list[Given]) -> list[Given]:
+    """Those with the longest pattern: `card.{key}` shows what `card.habit_{kind}` has made."""
+    longest = max((len(place.key.pattern) for place in places if isinstance(place.key, re.Pattern)), default=0)
+    return [place for place in places if isinstance(place.key, re.Pattern) and len(place.key.pattern) == longest]
+
+
 def unfit(modules: Mapping[str, str], texts: Mapping[str, str]) -> dict[str, list[str]]:
     """Key -> what is wrong with the values that `modules` give to a text with placeholders."""
     places = given(modules)
     found: dict[str, list[str]] = {}
     for key, text in texts.items():
         own = [place for place in places if place.key == key]
-        own = own or [place for place in places if isinstance(place.key, re.Pattern) and place.key.fullmatch(key)]
+        own = own or most_particular(
+            [place for place in places if isinstance(place.key, re.Pattern) and place.key.fullmatch(key)]
+        )
         if wanted := placeholders(text):
             faults = [] if own else ["nobody gives it any"]
             for place in own:
@@ -196,6 +211,22 @@ def test_values_that_surely_come_are_read_off(source: str) -> None:
     assert unfit({"planted": source}, {"a.b": "{name}", "a.c": "nothing"}) == {}
 
 
+@pytest.mark.parametrize(
+    "call", ['Line("stops", "plain", {"nmae": 1})', 'Line(f"st{x}", "plain")', 'Line("stops", "plain")']
+)
+def test_the_values_of_a_line_of_a_card_are_read_off(call: str) -> None:
+    texts = {"card.stops": "{name}"}
+    assert list(unfit({"planted": f"def f(x):\n    {call}"}, texts)) == ["card.stops"]
+    assert unfit({"planted": "def f(x):\n    Line(f'st{x}', 'plain', {'name': x})"}, texts) == {}
+    assert unfit({"planted": 'NextStep("use", {"name": 1})'}, {"card.next.use": "{name}"}) == {}
+
+
+@pytest.mark.parametrize(("given_name", "faulty"), [("name", []), ("nmae", ["a.big"])])
+def test_of_two_forms_of_a_key_the_more_particular_one_gives_the_values(given_name: str, faulty: list[str]) -> None:
+    source = f'def f(x):\n    t(f"a.b{{x}}", {given_name}=1)\n    t(f"a.{{x}}", **x.values)'
+    assert list(unfit({"planted": source}, {"a.big": "{name}"})) == faulty
+
+
 @pytest.mark.parametrize("language", words.LANGUAGES)
 def test_a_text_without_placeholders_holds_no_braces_that_would_stay_doubled(language: str) -> None:
     plain = {key: text for key, text in TEXTS[language].items() if not placeholders(text)}
@@ -237,7 +268,7 @@ def test_a_learning_rate_is_written_as_people_write_it(rate: float, text: str) -
     assert rate_text(rate) == text
 
 
-@pytest.mark.skipif(not hasattr(time, "tzset"), reason="the time zone of a process can't be changed here")
+@pytest.mark.posix("the time zone of a process can't be changed here")
 def test_times_are_the_users_own(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setenv("TZ", "CST-8")

@@ -20,6 +20,19 @@ def never_fail_on_characters() -> None:
             stream.reconfigure(encoding="utf-8" if wide else None, errors="replace")
 
 
+def has_colours(stream: TextIO | None = None) -> bool:
+    """Whether what is written may carry codes for colours; an old console of Windows would show them as text."""
+    stream = stream or sys.stdout
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not stream.isatty():
+        return False
+    return os.name != "nt" or "WT_SESSION" in os.environ or "TERM" in os.environ
+
+
+def painted(text: str, codes: str, stream: TextIO | None = None) -> str:
+    """`text` in the colours `codes` (numbers of SGR, as in "1;36"), where they can be shown."""
+    return f"\x1b[{codes}m{text}\x1b[0m" if has_colours(stream) else text
+
+
 def write(text: str, stream: TextIO | None = None) -> None:
     """Write `text` as it is."""
     stream = stream or sys.stdout

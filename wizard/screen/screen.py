@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 import sys
-import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from lora_trainer.errors import BaseModelError, ResourceError, UserError
-from lora_trainer.events import (
-    Check,
-    CheckpointSaved,
-    Evaluated,
-    Event,
-    Note,
-    Progress,
-    StageDone,
-    StageStarted,
-    StepDone,
-    TrainingStarted,
-)
-from wizard.screen import tables
+from wizard.screen import output
 from wizard.screen.layout import paragraphs
-from wizard.screen.training import TrainingView, amount, duration
 from wizard.words import t
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console
+
+    from lora_trainer.events import Event
+    from pipeline.outcome.card import Card
+    from wizard.screen.at_work import AtWork
+    from wizard.screen.plan import PlanView
+    from wizard.screen.tables import FindingLike, Summary
 
 MARKS = {"ok": "✓", "failed": "✗", "warning": "!", "skipped": "-", "note": "·", "stage": "▶"}
 PLAIN_MARKS = {"ok": "+", "failed": "x", "warning": "!", "skipped": "-", "note": "*", "stage": ">"}
@@ -41,39 +33,61 @@ STYLES = {
 }
 BLOCKS = "▁▂▃▄▅▆▇█"
 PLAIN_BLOCKS = "_.-=+*#@"
-PROGRESS_SECONDS = 30.0
-"""Without a terminal, a task is spoken of at most this often before it is done."""
-REFRESH_SECONDS = 0.125
-"""On a terminal, the moving part is drawn this often."""
 
 
 class Screen:
     """Shows what the program says; `listen` is a Listener for every event.
 
-    `to_stderr` leaves stdout to a JSON object, `quiet` shows nothing (all processes of a training but one), `stopping`
-    tells whether a stop was asked for, so that this can be shown.
+    `to_stderr` leaves stdout to a JSON object, `quiet` shows nothing (all processes of a training but one), `details`
+    shows what only somebody who looks for a fault wants to see, `brief` leaves what is decided and what came of it to
+    the program that started this one. `stopping` tells whether a stop was asked for, so that this can be shown, and
+    `attend` is called before it is asked for the first time of a work.
+
+    What draws is loaded when there is something to draw: the first question is to come at once.
     """
 
     def __init__(
-        self, *, to_stderr: bool = False, quiet: bool = False, stopping: Callable[[], bool] = lambda: False
+        self,
+        *,
+        to_stderr: bool = False,
+        quiet: bool = False,
+        details: bool = False,
+        brief: bool = False,
+        stopping: Callable[[], bool] = lambda: False,
+        attend: Callable[[], None] = lambda: None,
     ) -> None:
+        self._stream, self._quiet, self._details = sys.stderr if to_stderr else sys.stdout, quiet, details
+        self._brief = brief and not details
+        self._stopping, self._attend = stopping, attend
+        self._work: AtWork | None = None
+        self._blocks = BLOCKS if self.shows(BLOCKS) else PLAIN_BLOCKS
+        self._marks = MARKS if self.shows(BLOCKS + "".join(MARKS.values())) else PLAIN_MARKS
+
+    @cached_property
+    def console(self) -> Console:
+        """What all that has more than one colour or moves is drawn on."""
         from rich.console import Console
 
-        stream = sys.stderr if to_stderr else sys.stdout
-        self.console = Console(file=stream, quiet=quiet, markup=False, highlight=False, emoji=False)
-        unicode = _shows(BLOCKS + "".join(MARKS.values()), self.console.encoding)
-        self._marks = MARKS if unicode else PLAIN_MARKS
-        self._blocks = BLOCKS if _shows(BLOCKS, self.console.encoding) else PLAIN_BLOCKS
-        self._stopping = stopping
-        self._said_stopping = False
-        # Lines and the moving part are written by two threads: where both write at once, half a picture stays behind.
-        self._lock = threading.RLock()
-        self._live: Any = None
-        self._live_ended = threading.Event()
-        self._running: str | None = None
-        self._progress: Progress | None = None
-        self._progress_started = self._progress_said = 0.0
-        self._training: TrainingView | None = None
+        return Console(file=self._stream, quiet=self._quiet, markup=False, highlight=False, emoji=False)
+
+    @property
+    def _at_work(self) -> AtWork:
+        if self._work is None:
+            from wizard.screen.at_work import AtWork
+            from wizard.screen.moving import FRAMES, PLAIN_FRAMES
+
+            self._work = AtWork(
+                self.console,
+                self._mark,
+                stage_mark=self._marks["stage"],
+                blocks=self._blocks,
+                frames=FRAMES if self.shows(FRAMES) else PLAIN_FRAMES,
+                details=self._details,
+                brief=self._brief,
+                stopping=self._stopping,
+                attend=self._attend,
+            )
+        return self._work
 
     @property
     def _width(self) -> int:
@@ -82,140 +96,44 @@ class Screen:
 
     @property
     def training(self) -> bool:
-        """Whether a training runs that ends at its next step when asked to."""
-        return self._training is not None
+        """Whether a training runs that ends by itself when asked to."""
+        return self._work is not None and self._work.training is not None
 
-    # --- events
+    @property
+    def stage(self) -> str:
+        """The stage that is worked at; empty where there is none."""
+        return self._work.work.stage if self._work is not None else ""
+
+    @property
+    def width(self) -> int:
+        """Columns of the console; 80 where it is none and nothing says otherwise."""
+        return self.console.width
+
+    @property
+    def blocks(self) -> str:
+        """The characters of a small curve, lowest first, as this console can show them."""
+        return self._blocks
+
+    @property
+    def has_signs(self) -> bool:
+        """Whether this console shows stars, rules and pictures."""
+        return self.shows("★≠◆─📋🆚")
+
+    @property
+    def questions_with_room(self) -> int:
+        """How many questions a training may answer along the way, for the answers to be seen here."""
+        from wizard.screen.training import questions_with_room
+
+        return questions_with_room(self.console.height)
 
     def listen(self, event: Event) -> None:
         """Show one event."""
-        with self._lock:
-            self._show(event)
-
-    def _show(self, event: Event) -> None:
-        match event:
-            case StageStarted(stage):
-                self.settle()
-                self.console.print()
-                self._mark("stage", t(f"stage.{stage}"), style="bold")
-            case StageDone(stage, seconds, reused):
-                self._end_training()
-                self.settle()
-                key = "stage.reused" if reused else "stage.done"
-                self._mark("ok", t(key, stage=t(f"stage.{stage}"), time=duration(seconds)))
-            case Check(name, "running"):
-                self._running = name
-                self._draw()
-            case Check(name, state, key, values):
-                self._running = None
-                self._mark(state, t(f"check.{name}"), detail=t(key, **values) if key else "")
-                self._draw()
-            case Note(key, values):
-                self._mark("note", t(key, **values))
-            case Progress():
-                self._show_progress(event)
-            case TrainingStarted():
-                self._training = TrainingView(event)
-                self._mark("note", self._training.heading())
-                self._draw()
-            case StepDone() if self._training:
-                self._training.step(event)
-                self._show_step(self._training)
-            case Evaluated() if self._training:
-                self._training.evaluated(event)
-                if not self.console.is_terminal:
-                    self._mark("note", t("training.evaluated", epoch=f"{event.epoch:.2f}", loss=f"{event.loss:.3f}"))
-            case CheckpointSaved(step) if self._training:
-                self._training.saved_step = step
-                if not self.console.is_terminal:
-                    self._mark("note", t("training.checkpoint", step=step))
-
-    def _show_progress(self, event: Progress) -> None:
-        now = time.monotonic()
-        if self._progress is None or self._progress.task != event.task:
-            self._progress_started = self._progress_said = now
-        done = 0 < event.total <= event.done
-        if done:
-            self._progress = None
-            said = amount(event.task, event.total, event.total)
-            detail = t("progress.done", amount=said, time=duration(now - self._progress_started))
-            self._mark("ok", t(f"progress.{event.task}"), detail=detail)
-        else:
-            self._progress = event
-            if not self.console.is_terminal and now - self._progress_said >= PROGRESS_SECONDS:
-                self._progress_said = now
-                self._mark("note", t(f"progress.{event.task}"), detail=amount(event.task, event.done, event.total))
-        self._draw()
-
-    def _show_step(self, training: TrainingView) -> None:
-        if self.console.is_terminal:
-            return
-        if training.line_due(time.monotonic()):
-            self._mark("note", training.line())
-        if self._stopping() and not self._said_stopping:
-            self._said_stopping = True
-            self._mark("warning", t("training.stopping"))
-
-    def _end_training(self) -> None:
-        training, self._training = self._training, None
-        if training and training.last and self.console.is_terminal:
-            self._mark("note", training.line())
-
-    # --- the moving part of a terminal
-
-    def _draw(self) -> None:
-        if not self.console.is_terminal or self.console.quiet:
-            return
-        if self._running is None and self._progress is None and self._training is None:
-            self._stop_live()
-        elif self._live is None:
-            from rich.live import Live
-
-            self._live = Live(get_renderable=self._picture, console=self.console, auto_refresh=False, transient=True)
-            self._live.start(refresh=True)
-            self._live_ended = threading.Event()
-            threading.Thread(target=self._keep_drawing, args=(self._live, self._live_ended), daemon=True).start()
-
-    def _keep_drawing(self, live: Any, ended: threading.Event) -> None:
-        while not ended.wait(REFRESH_SECONDS):
-            with self._lock:
-                if not ended.is_set():
-                    live.refresh()
-
-    def _picture(self) -> RenderableType:
-        from rich.console import Group
-        from rich.progress_bar import ProgressBar
-        from rich.spinner import Spinner
-        from rich.table import Table
-        from rich.text import Text
-
-        rows: list[RenderableType] = []
-        if self._training:
-            rows.append(self._training.picture(self.console.width, self._blocks, self._stopping()))
-        if self._running is not None:
-            rows.append(Spinner("line", Text(t(f"check.{self._running}"))))
-        if self._progress is not None:
-            total = self._progress.total or None
-            rows.append(Text(t(f"progress.{self._progress.task}")))
-            bar = Table.grid(padding=(0, 1), expand=True)
-            bar.add_column(ratio=1)
-            bar.add_column(justify="right", no_wrap=True)
-            progress_bar = ProgressBar(total=total, completed=self._progress.done, pulse=total is None)
-            bar.add_row(progress_bar, Text(amount(self._progress.task, self._progress.done, self._progress.total)))
-            rows.append(bar)
-        return Group(*rows)
-
-    def _stop_live(self) -> None:
-        if self._live is not None:
-            live, self._live = self._live, None
-            self._live_ended.set()
-            live.stop()
+        self._at_work.listen(event)
 
     def settle(self) -> None:
         """Let nothing move any more: before a question, an error and the end."""
-        with self._lock:
-            self._running = self._progress = self._training = None
-            self._stop_live()
+        if self._work is not None:
+            self._work.settle()
 
     # --- lines
 
@@ -232,51 +150,114 @@ class Screen:
 
     def banner(self) -> None:
         """The first line of a conversation."""
-        from rich.text import Text
-
-        self.console.print(Text(t("banner.title"), "bold cyan"))
-        self.console.print(Text(t("banner.about"), "dim"), soft_wrap=True)
-        self.console.print()
+        if not self._quiet:
+            title, about = t("banner.title"), t("banner.about")
+            painted = [output.painted(title, "1;36", self._stream), output.painted(about, "2", self._stream)]
+            output.write("\n".join([*painted, "", ""]), self._stream)
 
     def note(self, key: str, **values: Any) -> None:
         """One line that stops nothing."""
+        from lora_trainer.events import Note
+
         self.listen(Note(key, values))
 
-    def review(self, review: tables.Review) -> None:
+    def plan(self, view: PlanView) -> None:
         """Everything that is decided, before it starts."""
+        if self._brief:
+            return
+        from wizard.screen.plan import plan_table
+
         self.settle()
         self.console.print()
-        self._mark("stage", t("review.title"), style="bold")
-        for table in tables.review_tables(review):
-            self.console.print(table)
+        self._mark("stage", t("plan.title"), style="bold")
+        self.console.print(plan_table(view))
 
-    def findings(self, findings: Sequence[tables.FindingLike]) -> None:
+    def command(self, command: str) -> None:
+        """The command that does what was decided."""
+        from rich.text import Text
+
+        self.console.print(Text.assemble((t("plan.command"), "dim"), "  ", command), soft_wrap=True)
+
+    def problem(self, error: UserError) -> None:
+        """What keeps an answer from being taken; it is asked again."""
+        self.settle()
+        self.findings(error.values.get("findings", ()))
+        first, _, rest = t(error.key, **error.values).partition("\n")
+        self._mark("failed", first)
+        if rest:
+            self.text(rest)
+
+    def done(self, key: str, **values: Any) -> None:
+        """One line that says what was done."""
+        self.settle()
+        self._mark("ok", t(key, **values), style="bold green")
+
+    def warning(self, key: str, **values: Any) -> None:
+        """One line that is to be seen before the work begins."""
+        self._mark("warning", t(key, **values), style="yellow")
+
+    def usable(self, facts: Mapping[str, Any]) -> None:
+        """How much there is to be taught, of a data set's statistics."""
+        length = round(facts["answer_characters"] / max(1, facts["turns"]))
+        self._mark("ok", t("data.usable", rows=facts["rows"], answers=facts["turns"], length=length))
+
+    def findings(self, findings: Sequence[FindingLike]) -> None:
         """What was found in the data: faults first, then notes."""
+        from wizard.screen.tables import finding_lines
+
         self.settle()
         for kind, mark in (("fault", "failed"), ("note", "note")):
-            lines = tables.finding_lines(findings, kind)
+            lines = finding_lines(findings, kind)
             if lines:
                 count = sum(finding.kind == kind for finding in findings)
                 self._mark("warning" if kind == "fault" else "note", t(f"data.{kind}s", count=count), style="bold")
             for line in lines:
                 self._mark(mark, line)
 
-    def history(self, rows: Sequence[tables.HistoryRow]) -> None:
-        """The list of runs."""
-        if rows:
-            self.console.print(tables.history_table(rows))
-        else:
-            self.note("history.empty")
-
-    def summary(self, summary: tables.Summary) -> None:
+    def summary(self, summary: Summary) -> None:
         """How it went, where things are and what to do next."""
+        if self._brief:
+            return
+        from wizard.screen.tables import next_steps, summary_facts
+
         self.settle()
         self.console.print()
         key = "summary.title" if summary.registered else "summary.title_unregistered"
         self._mark("ok", t(key, name=summary.name), style="bold green")
-        self.console.print(tables.summary_facts(summary, self._blocks, self.console.width))
+        self.console.print(summary_facts(summary, self._blocks, self.console.width))
         self.console.print()
-        self.text(tables.next_steps(summary))
+        self.text(next_steps(summary))
+
+    def card(self, card: Card, name: str, number: int, *, tell_next: bool = True) -> None:
+        """What came out of training `number` of a model; with the next step where no menu offers it."""
+        if self._brief:
+            return
+        from wizard.screen.card import ScreenSigns, card_lines
+
+        self.settle()
+        signs = ScreenSigns(self._marks, STYLES, self._blocks, self._marks is MARKS)
+        width = self.console.width if self.console.is_terminal else None
+        self.console.print()
+        for line in card_lines(card, name, number, width, signs, tell_next=tell_next):
+            self.console.print(line, soft_wrap=True)
+
+    def lines(self, lines: Sequence[str], marker: str = "") -> None:
+        """Lines that are broken already; a `marker` in them stands out."""
+        from rich.text import Text
+
+        self.settle()
+        for line in lines:
+            shown = Text(line)
+            shown.highlight_words([marker] if marker else [], "bold green", case_sensitive=False)
+            self.console.print(shown, soft_wrap=True)
+
+    def shows(self, text: str) -> bool:
+        """Whether the stream has these characters."""
+        try:
+            text.encode(getattr(self._stream, "encoding", None) or "utf-8")
+        except (UnicodeEncodeError, LookupError):
+            return False
+        return True
 
     def text(self, text: str) -> None:
         """Prose and, indented, commands to copy."""
@@ -300,11 +281,3 @@ class Screen:
         """A stack of calls, as Python writes it."""
         self.settle()
         self.console.print(text, soft_wrap=True)
-
-
-def _shows(text: str, encoding: str) -> bool:
-    try:
-        text.encode(encoding)
-    except (UnicodeEncodeError, LookupError):
-        return False
-    return True

@@ -14,6 +14,7 @@ import pytest
 
 from lora_trainer.data.dialogues import Dialogues
 from lora_trainer.data.encode import encode
+from lora_trainer.engine.memory import count_peak_anew, held, peak
 from lora_trainer.engine.schedule import step_dialogues
 from lora_trainer.models.load import chat_format_of, load_tokenizer
 from lora_trainer.models.source import resolve_base_model
@@ -55,7 +56,7 @@ def test_the_order_of_an_epoch_takes_four_bytes_a_dialogue() -> None:
     assert size < 2 * 5 * 100_000
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the pages of a mapped file can't be told from others")
+@pytest.mark.linux("elsewhere the pages of a mapped file can't be told from others")
 def test_token_ids_that_were_read_count_as_nobodys_memory(tmp_path: Path) -> None:
     base = resolve_base_model(str(make_tiny(tmp_path / "tiny")))
     tokenizer = load_tokenizer(base)
@@ -76,3 +77,16 @@ def test_a_training_holds_no_object_for_any_row(tmp_path: Path) -> None:
     few, many = map(json.loads, done.stdout.splitlines())
     assert many["rows"] - few["rows"] == 2900
     assert many["python_blocks"] - few["python_blocks"] < 2900 / 2
+
+
+def test_the_peak_is_what_was_held_for_a_moment_until_it_is_counted_anew() -> None:
+    now = held("cpu")
+    before = peak("cpu")
+    assert before > 0.9 * now
+    more = bytearray(2 * before)
+    del more
+    after = peak("cpu")
+    assert after > 2 * before and held("cpu") < after
+    count_peak_anew("cpu")
+    if sys.platform == "linux":
+        assert peak("cpu") < 2 * before

@@ -72,6 +72,9 @@ def test_a_longer_run_is_the_same_one_until_the_last_eighth(scheduler: str, tota
         (40, 10, [5, 10, 15, 20, 25, 30, 35, 40]),
         (10, 100, [3, 5, 8, 10]),
         (7, 3, [2, 3, 5, 6, 7]),
+        # of a run of one and a half epochs, the first whole one too
+        (12, 8, [3, 4, 6, 8, 9, 12]),
+        (5, 10, [2, 3, 4, 5]),
         (3, 100, [1, 2, 3]),
         (1, 1, [1]),
     ],

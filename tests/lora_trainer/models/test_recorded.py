@@ -11,8 +11,8 @@ from types import ModuleType
 import pytest
 
 from lora_trainer.errors import BaseModelError
-from lora_trainer.models.recorded import base_record, resolve_recorded_base
-from lora_trainer.models.source import resolve_base_model
+from lora_trainer.models.recorded import base_record, check_same_content, resolve_recorded_base
+from lora_trainer.models.source import model_in_folder, resolve_base_model
 from tests.support.hub_server import COMMIT, HubServer
 from tests.support.tiny import make_tiny
 
@@ -110,3 +110,22 @@ def test_an_ollama_model_is_asked_for_by_its_digest(tiny_gguf: Path, tmp_path: P
         resolve_recorded_base(
             {**record, "revision": "b" * 64}, stored_file=lambda digest, name: files.get((digest, name))
         )
+
+
+def test_a_copy_of_a_hub_model_is_known_by_its_content(tiny: Path, tmp_path: Path) -> None:
+    record = base_record(model_in_folder("Qwen/Qwen2.5-0.5B-Instruct", tiny, "a" * 40))
+    copy = Path(shutil.copytree(tiny, tmp_path / "copy"))
+    check_same_content(record, resolve_base_model(str(copy)))
+    # and a folder's copy on the hub
+    check_same_content(base_record(resolve_base_model(str(tiny))), model_in_folder("some/model", copy, "b" * 40))
+    older = {name: value for name, value in record.items() if name != "weights"}
+    check_same_content(older, resolve_base_model(str(copy)), weights_are_proven=True)
+    other = make_tiny(tmp_path / "other", seed=1)
+    for told, proven in ((record, True), (record, False), (older, False)):
+        with pytest.raises(BaseModelError) as caught:
+            check_same_content(told, resolve_base_model(str(other)), weights_are_proven=proven)
+        assert caught.value.key == "error.base.changed" and "*.safetensors" in caught.value.values["what"]
+    (copy / "added_tokens.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(BaseModelError) as caught:
+        check_same_content(older, resolve_base_model(str(copy)), weights_are_proven=True)
+    assert caught.value.values["what"] == "added_tokens.json"

@@ -247,7 +247,7 @@ export_gguf(Path(sys.argv[1]), "folder", None, Path(sys.argv[2]), **options, pro
 """
 
 
-@pytest.mark.skipif(os.name != "posix", reason="a named pipe of POSIX")
+@pytest.mark.posix("a named pipe of POSIX")
 def test_after_a_killed_worker_the_old_file_stands_and_the_next_export_succeeds(qwen: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     out = tmp_path / "out" / "out.gguf"
@@ -269,7 +269,7 @@ def test_after_a_killed_worker_the_old_file_stands_and_the_next_export_succeeds(
     assert [path.name for path in out.parent.iterdir()] == ["out.gguf"]
 
 
-@pytest.mark.skipif(os.name != "posix", reason="a named pipe of POSIX")
+@pytest.mark.posix("a named pipe of POSIX")
 def test_a_ctrl_c_that_reaches_the_worker_is_not_its_to_obey(qwen: Path, tmp_path: Path) -> None:
     base = Path(shutil.copytree(qwen, tmp_path / "base"))
     config, whole = base / "config.json", (base / "config.json").rename(base / "whole.json")
@@ -307,7 +307,7 @@ def test_the_worker_ends_when_the_export_is_killed(qwen: Path, tmp_path: Path) -
     assert not (tmp_path / "out.gguf.part").exists()
 
 
-@pytest.mark.skipif(os.name != "posix", reason="a limit on the size of files is POSIX's")
+@pytest.mark.posix("a limit on the size of files is POSIX's")
 def test_a_file_that_may_not_be_so_large_is_told_as_such_and_leaves_no_file(qwen: Path, tmp_path: Path) -> None:
     limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n" + EXPORT
     command = [sys.executable, "-B", "-c", limited, str(qwen), str(tmp_path / "out.gguf")]

@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lora_trainer.errors import ConversionError
 from ollama_export.gguf.fingerprint import Fingerprint, other_weights
+from ollama_export.gguf.lora_delta import LoraDelta
 from tests.support.exports import export
 from tests.support.tiny import make_speaker
 
@@ -52,3 +54,21 @@ def test_the_export_tells_those_of_all_that_it_rounds_whatever_the_type(tmp_path
     found = export(base, tmp_path / "out.gguf", file_type=file_type).fingerprints
     assert "blk.0.attn_q.weight" in found and "token_embd.weight" in found
     assert other_weights(exact, found, same_order=True) == []
+
+
+@pytest.mark.parametrize("share", [1e-4, 1e-2, 1.0])
+@pytest.mark.parametrize("times", [0, 2])
+def test_a_delta_that_does_not_go_in_once_is_refused_at_the_first_export(
+    monkeypatch: pytest.MonkeyPatch, share: float, times: int
+) -> None:
+    a = RANDOM.normal(size=(8, 896)).astype(np.float32)
+    b = RANDOM.normal(size=(896, 8)).astype(np.float32)
+    b *= np.float32(share * np.linalg.norm(WEIGHT) / np.linalg.norm(b @ a))
+    delta = LoraDelta(a, b, 2.0)
+    once = delta.added_to(WEIGHT[:292].copy(), 0)
+    np.testing.assert_allclose(once, WEIGHT[:292] + 2 * (b[:292] @ a), rtol=1e-5, atol=1e-7)
+    right = LoraDelta.rows
+    monkeypatch.setattr(LoraDelta, "rows", lambda self, start, stop: times * right(self, start, stop))
+    with pytest.raises(ConversionError) as told:
+        delta.added_to(WEIGHT[292:].copy(), 292)
+    assert (told.value.key, told.value.values["first"], told.value.values["last"]) == ("error.adapter.added", 292, 895)

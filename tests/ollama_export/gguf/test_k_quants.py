@@ -147,6 +147,13 @@ def test_without_experts_the_layers_that_have_such_a_matrix_are_counted() -> Non
     assert list(found.values()) == [Q5_K, Q5_K, Q4_K]
 
 
+def test_a_layer_that_is_quantised_already_is_counted_all_the_same() -> None:
+    # a base model in 8 bits, of whose layers only the last has a delta
+    parts = [f"blk.{layer}.{part}" for part in ("attn_v", "ffn_down") for layer in range(16)]
+    tensors = [info(part, kind=F16 if part.startswith("blk.15.") else Q8_0) for part in parts]
+    assert mixed_types(tensors, "q4_K_S", DENSE) == {"blk.15.attn_v.weight": Q4_K, "blk.15.ffn_down.weight": Q4_K}
+
+
 @pytest.mark.parametrize(
     ("architecture", "layers", "shares", "more"),
     [("llama", 80, True, True), ("llama", 80, False, False), ("qwen2", 80, False, True), ("qwen3", 80, True, False)],

@@ -87,6 +87,29 @@ def test_too_long_a_prompt_is_an_error(engine: Engine) -> None:
     assert caught.value.key == "error.engine.refused"
 
 
+def test_a_stream_is_the_completion_in_pieces(engine: Engine) -> None:
+    pieces: list[str] = []
+    answer = engine.stream("The capital of France is", pieces.append, max_tokens=3, seed=1, temperature=0.0)
+    assert answer == engine.complete("The capital of France is", max_tokens=3) and len(pieces) == 3
+    stopped = engine.stream("The capital of France is", lambda _: None, max_tokens=20, seed=1, stop=["."], top_k=1)
+    assert (stopped.text, stopped.stopped) == (" Paris", True)
+
+
+def test_a_stream_of_too_long_a_prompt_is_an_error(engine: Engine) -> None:
+    with pytest.raises(ConversionError) as caught:
+        engine.stream("word " * 2000, lambda _: None, max_tokens=1, seed=1)
+    assert caught.value.key == "error.engine.refused" and "context" in caught.value.values["reason"]
+
+
+def test_a_stream_of_an_llama_cpp_that_dies_is_an_error() -> None:
+    others = set(psutil.Process().children())
+    with Engine(smollm2(), context=512) as engine:
+        (process,) = set(psutil.Process().children()) - others
+        with pytest.raises(ConversionError) as caught:
+            engine.stream("Once upon a time", lambda _: process.kill(), max_tokens=400, seed=1)
+    assert caught.value.key == "error.engine.killed"
+
+
 def test_llama_cpp_writes_nothing_and_closing_ends_its_process() -> None:
     script = """
 import sys
@@ -118,7 +141,7 @@ psutil.Process().kill()
         psutil.Process(int(done.stdout)).wait(300)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="a process is stopped by a POSIX signal")
+@pytest.mark.posix("a process is stopped by a POSIX signal")
 def test_a_llama_cpp_that_hangs_is_ended_and_an_error(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "endless.gguf")
     with pytest.raises(Hangs):
@@ -133,7 +156,7 @@ def test_a_llama_cpp_that_hangs_is_ended_and_an_error(tmp_path: Path) -> None:
         process.wait(300)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="a POSIX signal")
+@pytest.mark.posix("a POSIX signal")
 def test_a_ctrl_c_that_reaches_llama_cpp_is_not_its_to_obey() -> None:
     others = set(psutil.Process().children())
     # what is ignored here (in the background, under nohup) would be ignored by llama.cpp without its doing

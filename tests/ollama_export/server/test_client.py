@@ -15,6 +15,7 @@ import struct
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from typing import Any
 import pytest
 
 from lora_trainer.errors import BaseModelError, OllamaError, ResourceError, UserError
+from ollama_export.server import client as client_module
 from ollama_export.server.client import OllamaClient
 from ollama_export.server.host import parse_host
 from ollama_export.server.transport import Refused
@@ -387,6 +389,56 @@ def test_a_create_that_fails_beside_a_full_disk_is_said_to_lack_room(
 
 
 @pytest.mark.parametrize(
+    ("told", "key"),
+    [
+        ("failed to validate GGUF with llama-quantize: llama-quantize failed: exit status 1", ".disk_full.perhaps"),
+        ("template error: unclosed action", ".refused"),
+    ],
+)
+def test_where_its_disk_is_not_seen_a_file_that_was_not_written_anew_is_perhaps_for_lack_of_room(
+    serve: Serve, tmp_path: Path, told: str, key: str
+) -> None:
+    path = tmp_path / "m.gguf"
+    path.write_bytes(b"GGUF")
+
+    def answer(request: Any) -> None:
+        request.body()
+        if request.path == "/api/create":
+            request.answer(500, {"error": told})
+        elif request.path == "/api/tags":
+            request.answer(200, {"models": [{"name": "other:latest", "digest": "d"}]})
+        else:
+            request.answer(200, {"modelfile": "FROM /root/of/a/container/blobs/sha256-0"})
+
+    error = raised(lambda: serve(answer).client.create_from_file("t1", path, hashlib.sha256(b"GGUF").hexdigest()))
+    assert (error.key, error.exit_code) == ("error.ollama" + key, 5) and error.values["message"] == told
+
+
+@pytest.mark.parametrize(
+    ("source", "seen"),
+    [
+        ("{folder}/sha256-0", True),
+        ("C:\\Users\\me\\.ollama\\models\\blobs\\sha256-0", False),  # Windows, seen from WSL
+        ("/root/of/a/container/blobs/sha256-0", False),
+        ("/" + "x" * 300 + "/sha256-0", False),  # as where a folder may not be looked into
+        ("other", True),  # a model that has no file tells nothing
+    ],
+)
+def test_the_store_is_where_the_models_say_and_nowhere_else(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, seen: bool
+) -> None:
+    monkeypatch.setenv("OLLAMA_MODELS", str(tmp_path))
+
+    def answer(request: Any) -> None:
+        request.body()
+        models = {"models": [{"name": "other:latest", "digest": "d"}]}
+        shown = {"modelfile": "FROM " + source.format(folder=tmp_path)}
+        request.answer(200, models if request.path == "/api/tags" else shown)
+
+    assert serve(answer).client.store() == (tmp_path if seen else None)
+
+
+@pytest.mark.parametrize(
     ("version", "rewrites"),
     [("0.33.0-rc2", True), ("0.34.0", True), ("0.34.1", False), ("0.40.2", False), ("1.0.0", False), ("0.0.0", True)],
 )
@@ -424,6 +476,29 @@ def test_a_create_that_a_proxy_did_not_wait_for_is_looked_for_and_not_sent_again
 
     serve(answer).client.create_from_file("t1", path, digest)
     assert asked.count("POST /api/create") == 1
+
+
+def test_a_create_that_a_proxy_broke_off_and_ollama_did_not_finish_is_an_error(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_module, "SECONDS_AFTER_TIMEOUT", 0.0)
+    path = tmp_path / "m.gguf"
+    path.write_bytes(b"GGUF")
+    digest = hashlib.sha256(b"GGUF").hexdigest()
+    # what has the name is another model: a staging tag that somebody else took, or nothing at all
+    for models in ([], [{"name": "t1:latest", "digest": "d"}]):
+
+        def answer(request: Any, models: list[dict[str, str]] = models) -> None:
+            request.body()
+            if request.path == "/api/create":
+                request.answer(504, text=NGINX.format("504 Gateway Time-out"))
+            else:
+                other = {"modelfile": f"FROM /models/blobs/sha256-{'0' * 64}"}
+                request.answer(200, {"models": models} if request.path == "/api/tags" else other)
+
+        server = serve(answer)
+        error = raised(partial(server.client.create_from_file, "t1", path, digest))
+        assert error.key == "error.ollama.in_between.time" and server.seen.count("POST /api/create") == 1
 
 
 def create(server: Server) -> list[tuple[str, int, int]]:
@@ -723,6 +798,40 @@ def test_unloading_waits_until_the_model_is_gone(serve: Serve) -> None:
     server = serve(script)
     server.client.unload("M")
     assert server.seen == ["POST /api/generate", "GET /api/ps", "GET /api/ps"]
+
+
+# Answers as they come.
+
+
+def test_pieces_are_told_as_they_come_and_a_thought_is_no_text(serve: Serve) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def script(request: Request) -> None:
+        asked.append(json.loads(request.rfile.read(int(request.headers["Content-Length"]))))
+        request.headers.replace_header("Content-Length", "0")
+        said = [{"content": "", "thinking": "嗯"}, {"content": "你"}, {"content": ""}, {"content": "好"}]
+        end = {"message": {"content": ""}, "done": True, "done_reason": "stop", "prompt_eval_count": 9, "eval_count": 2}
+        request.stream(*({"message": message, "done": False} for message in said), end)
+
+    pieces: list[str] = []
+    answer = serve(script).client.stream("m", HELLO, pieces.append, seed=7)
+    assert (answer.text, answer.stopped, answer.prompt_tokens, answer.tokens) == ("你好", True, 9, 2)
+    assert pieces == ["", "你", "好"]
+    assert asked == [{"model": "m", "messages": HELLO, "stream": True, "options": {"seed": 7}}]
+
+
+def test_what_was_said_before_a_model_only_repeated_itself_is_an_answer(serve: Serve) -> None:
+    lines = {"message": {"content": "aa"}, "done": False}, {"error": "token repeat limit reached"}
+    answer = serve(lambda request: request.stream(*lines)).client.stream("m", HELLO, lambda _: None)
+    assert (answer.text, answer.stopped, answer.repeats) == ("aa", False, True)
+
+
+def test_a_stream_that_breaks_is_an_error_and_one_that_just_ends_an_answer_without_end(serve: Serve) -> None:
+    line = {"message": {"content": "aa"}, "done": False}
+    error = raised(lambda: serve(lambda r: r.stream(line, finish=False)).client.stream("m", HELLO, lambda _: None))
+    assert isinstance(error, OllamaError) and error.key == "error.ollama.connection_lost"
+    answer = serve(lambda request: request.stream(line)).client.stream("m", HELLO, lambda _: None)
+    assert (answer.text, answer.stopped) == ("aa", False)
 
 
 # A model's own file.

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lora_trainer.errors import UsageError
 from ollama_export.server.names import check_name, folder_name, parse_name, propose_name, same_name
+from tests.support.project import ROOT
 
 
 @pytest.mark.parametrize(
@@ -62,18 +66,39 @@ def test_a_tag_leaves_room_for_the_staging_and_backup_tags() -> None:
 @pytest.mark.parametrize(
     ("name", "proposal"),
     [
-        ("林栀", "my-model"),
-        ("zzhua 林栀", "zzhua"),
+        ("林栀", "linzhi"),
+        ("重庆小面", "chongqingxiaomian"),
+        ("zzhua 林栀", "zzhua-linzhi"),
         ("my model", "my-model"),
-        ("林栀v2", "v2"),
+        ("林栀v2", "linzhiv2"),
         ("ｚｚｈｕａ", "zzhua"),
-        ("zzhua:新版 2", "zzhua:2"),
+        ("zzhua:新版 2", "zzhua:xinban-2"),
+        ("ひらがな", "my-model"),
         ("小美/llama model", "llama-model"),
         ("a:b:c", "a:b-c"),
     ],
 )
-def test_the_proposal_keeps_what_is_ascii(name: str, proposal: str) -> None:
+def test_the_proposal_keeps_what_is_ascii_and_spells_chinese(name: str, proposal: str) -> None:
     assert propose_name(name) == proposal
+
+
+def test_without_the_package_for_pinyin_the_proposal_keeps_what_is_ascii(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pypinyin", None)
+    assert (propose_name("林栀"), propose_name("林栀 v2")) == ("my-model", "v2")
+
+
+def test_the_package_for_pinyin_is_loaded_for_chinese_alone() -> None:
+    program = "import sys; from ollama_export.server.names import *; propose_name(sys.argv[1]); print(*sys.modules)"
+    for name, wanted in (("my model", False), ("林栀", True)):
+        done = subprocess.run([sys.executable, "-c", program, name], cwd=ROOT, capture_output=True, encoding="utf-8")
+        assert ("pypinyin" in done.stdout.split()) == wanted
+
+
+def test_a_name_that_is_taken_gets_a_number() -> None:
+    assert propose_name("林栀", ["parrot"]) == "linzhi"
+    assert propose_name("林栀", ["LinZhi:latest", "linzhi-2"]) == "linzhi-3"
+    assert propose_name("zzhua:v2", ["zzhua"]) == "zzhua:v2"
+    assert check_name(propose_name("a" * 200, [propose_name("a" * 200)]))
 
 
 @given(st.text(max_size=120))

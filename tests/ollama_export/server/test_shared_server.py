@@ -75,3 +75,22 @@ def test_another_refusal_is_told_at_once(ollama: TestOllama, gguf: GgufFile) -> 
     with pytest.raises(Refused) as refused:
         client.create_from_file(ollama.name("mine"), gguf.path, gguf.sha256, template="{{ if }}")
     assert "template error" in refused.value.values["message"] and client.creates == 1
+
+
+def test_a_name_that_another_delete_takes_in_the_same_moment_is_gone(
+    ollama_server: OllamaServer, gguf: GgufFile
+) -> None:
+    client = OllamaClient(ollama_server.url)
+    for missing_ok in (True, False):
+        client.create_from_file("mine", gguf.path, gguf.sha256)
+        ollama_server.faults.add("raced", "/api/delete")
+        if missing_ok:
+            assert client.delete("mine", missing_ok=True) is False
+        else:
+            with pytest.raises(Refused, match="no such file"):
+                client.delete("mine")
+        assert not client.exists("mine")
+    ollama_server.faults.add("error", "/api/delete")
+    client.create_from_file("mine", gguf.path, gguf.sha256)
+    with pytest.raises(Refused):
+        client.delete("mine", missing_ok=True)

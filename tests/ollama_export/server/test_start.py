@@ -74,7 +74,7 @@ def key(action: object) -> str:
     return caught.value.key
 
 
-posix = pytest.mark.skipif(os.name != "posix", reason="a script can't be named ollama.exe")
+posix = pytest.mark.posix("a script can't be named ollama.exe")
 
 
 @posix

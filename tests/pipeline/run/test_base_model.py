@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from lora_trainer.errors import BaseModelError
-from lora_trainer.models.source import resolve_base_model
+from lora_trainer.events import ignore
+from lora_trainer.models.recorded import base_record
+from lora_trainer.models.source import BaseModel, resolve_base_model
 from pipeline.request import Request
-from pipeline.run.base_model import recorded_base
+from pipeline.run.base_model import base_model_of, look_again, recorded_base, recorded_base_model
 from pipeline.run.history import Run
 from pipeline.run.processes import base_model_here
+from tests.pipeline.checks.test_preflight import job
 from tests.support.hub_server import COMMIT
 from tests.support.tiny import make_tiny
 
@@ -59,3 +64,24 @@ def test_a_machine_that_has_another_model_in_the_same_place_does_not_train_along
     shutil.rmtree(folder)
     with pytest.raises(BaseModelError, match=r"error\.processes\.base"):
         base_model_here(base)
+
+
+def test_a_gguf_that_was_looked_at_a_moment_ago_is_not_read_again_by_the_checks(
+    tmp_path: Path, tiny_gguf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = Path(shutil.copy(tiny_gguf, tmp_path / "base.gguf"))
+    record = base_record(resolve_base_model(str(path)))
+    read = []
+    whole = hashlib.file_digest
+    monkeypatch.setattr(hashlib, "file_digest", lambda *given: read.append(path) or whole(*given))
+    found = look_again(record, None, ignore)
+    assert isinstance(found, BaseModel) and len(read) == 1
+    here = replace(job(tmp_path, str(path)), recorded_base=record)
+    assert base_model_of(replace(here, found_base=found), ignore) == found and len(read) == 1
+    assert base_model_of(here, ignore) == found and len(read) == 2
+    # right behind the training it is looked at afresh
+    path.write_bytes(path.read_bytes()[:-1] + b"!")
+    with pytest.raises(BaseModelError, match=r"error\.base\.changed"):
+        recorded_base_model(record, None, ignore)
+    changed = look_again(record, None, ignore)
+    assert isinstance(changed, BaseModelError) and changed.key == "error.base.changed"

@@ -12,7 +12,7 @@ import torch
 
 from lora_trainer.plan import TrainPlan
 from pipeline.request import Request
-from pipeline.run.beginnings import Beginning, beginning_of, find_beginning, first_adapter
+from pipeline.run.beginnings import Beginning, beginning_of, find_beginning, first_adapter, foreseen_beginning
 from pipeline.run.history import History, Run
 
 PLAN = TrainPlan(epochs=2.0)
@@ -97,6 +97,43 @@ def test_whatever_else_has_changed_is_told_and_not_gone_on_with(
 ) -> None:
     trained(history, record_of(), 14)
     assert find_beginning(history, begun(history, put(record_of(), place, value)), ROWS) == [told]
+
+
+def foreseen(history: History, previous: Run, record: dict[str, Any], **values: Any) -> Beginning | None:
+    """What is told of a run of `record` before it is begun."""
+    plan, data = TrainPlan.from_json(record["plan"]), record["data"]["fingerprint"]
+    given = {"rows": ROWS, "data": data, "device": ("cpu", "float32"), "versions": VERSIONS}
+    return foreseen_beginning(history, previous, plan, **{**given, **values})
+
+
+@pytest.mark.parametrize(("place", "value"), LENGTH, ids=lambda value: value if isinstance(value, str) else "")
+def test_what_is_shared_is_foreseen(history: History, place: str, value: Any) -> None:
+    trained(history, record_of(), 12)
+    previous = trained(history, record_of(), 14)
+    record = put(record_of(replace(PLAN, epochs=3.0)), place, value)
+    told = foreseen(history, previous, record)
+    assert told is not None and told == find_beginning(history, begun(history, record), ROWS)
+
+
+@pytest.mark.parametrize(
+    ("told", "place", "value"), [row for row in CHANGED if row[1].startswith(("plan.", "data."))], ids=lambda row: row
+)
+def test_what_is_not_shared_is_not_foreseen(history: History, told: str, place: str, value: Any) -> None:
+    previous = trained(history, record_of(), 14)
+    assert foreseen(history, previous, put(record_of(), place, value)) is None, told
+
+
+def test_nothing_is_foreseen_on_another_machine_or_of_an_old_record(history: History) -> None:
+    previous = trained(history, record_of(), 14)
+    assert foreseen(history, previous, record_of(), device=("cuda", "bfloat16")) is None
+    assert foreseen(history, previous, record_of(), versions={**VERSIONS, "torch": "99"}) is None
+    in_4_bits = record_of(replace(PLAN, qlora=True))
+    four = trained(history, in_4_bits, 14)
+    assert foreseen(history, four, in_4_bits) is not None
+    lacking = {name: version for name, version in VERSIONS.items() if name != "bitsandbytes"}
+    assert foreseen(history, four, in_4_bits, versions=lacking) is None
+    del previous.record["beginning"]
+    assert foreseen(history, previous, record_of()) is None
 
 
 def test_every_number_of_a_plan_is_known_to_matter_or_not_to() -> None:

@@ -14,7 +14,6 @@ import pytest
 
 from lora_trainer.errors import UsageError
 from lora_trainer.plan import TrainPlan
-from pipeline.job import identity
 from pipeline.request import Request
 from pipeline.run import history, record
 from pipeline.run.history import History
@@ -189,9 +188,73 @@ def test_a_holder_that_is_half_written_is_a_holder_nobody_knows(runs):
     assert (refused.value.key, refused.value.values["pid"]) == ("error.lock.held", "?")
 
 
+def test_a_lock_that_nothing_came_of_leaves_nothing_behind(tmp_path):
+    home = tmp_path / "a" / "runs"
+    with History(home).lock("zzhua"):
+        assert {path.name for path in (home / "zzhua").iterdir()} == {"lock", "holder.json"}
+    assert not home.exists()
+    home.mkdir()  # the user's own folder stays
+    with History(home).lock("zzhua"):
+        pass
+    assert list(home.iterdir()) == []
+    with History(home).lock("zzhua"):
+        History(home).begin("zzhua", plan={}, request={})
+    assert {path.name for path in (home / "zzhua").iterdir()} == {"lock", "1"}
+
+
+def test_a_lock_whose_folder_is_removed_meanwhile_is_taken_all_the_same(runs, monkeypatch):
+    taken, real = [], Path.mkdir
+
+    def mkdir(path, *mode, **how):
+        real(path, *mode, **how)
+        if path.name == "zzhua" and not taken:
+            taken.append(path)
+            path.rmdir()  # as another process does that ends now
+
+    monkeypatch.setattr(Path, "mkdir", mkdir)
+    with runs.lock("zzhua"):
+        assert (runs.home / "zzhua" / "holder.json").exists()
+    assert taken
+
+
+def test_names_that_are_locked_and_let_go_in_turn_have_one_holder_at_a_time(tmp_path):
+    """Three processes take and let go of a name that nothing is kept of: each sees itself as the only one."""
+    worker = (
+        "import sys, time; from pathlib import Path; from lora_trainer.errors import UsageError\n"
+        "from pipeline.run.history import History\n"
+        f"home, mark = Path({str(tmp_path / 'runs')!r}), Path({str(tmp_path / 'mark')!r})\n"
+        "done = 0\n"
+        "while done < 25:\n"
+        "    try:\n"
+        "        with History(home).lock('zzhua'):\n"
+        "            mark.touch(exist_ok=False); time.sleep(0); mark.unlink(); done += 1\n"
+        "    except UsageError as error:\n"
+        "        assert error.key == 'error.lock.held', error.key\n"
+    )
+    workers = [subprocess.Popen([sys.executable, "-c", worker], cwd=ROOT) for _ in range(3)]
+    assert [worker.wait() for worker in workers] == [0, 0, 0]
+    assert not (tmp_path / "runs" / "zzhua").exists()
+
+
+@pytest.mark.posix("the time zone of a process can't be changed here")
+def test_a_holders_time_is_the_users_own(runs, monkeypatch):
+    monkeypatch.setenv("TZ", "CST-8")
+    time.tzset()
+    try:
+        with runs.lock("zzhua"):
+            holder = '{"pid": 1, "host": "h", "since": "2026-11-24T14:35:56+00:00"}'
+            (runs.home / "zzhua" / "holder.json").write_text(holder, encoding="utf-8")
+            with pytest.raises(UsageError) as refused, History(runs.home).lock("zzhua"):
+                pass
+        assert refused.value.values["since"] == "2026-11-24 22:35"
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
 def test_the_same_request_is_known_again_and_another_is_not(runs):
     request = Request(ollama_name="zzhua", epochs=3.0)
-    run = runs.begin("zzhua", plan=TrainPlan().to_json(), request=identity(request), strategy=None)
+    run = runs.begin("zzhua", plan=TrainPlan().to_json(), request=request.identity, strategy=None)
     assert unfinished(runs, Request(ollama_name="zzhua", epochs=3.0, yes=True, json=True), "zzhua").number == 1
     assert unfinished(runs, Request(ollama_name="zzhua", epochs=4.0), "zzhua") is None
     assert unfinished(runs, Request(ollama_name="zzhua", resume=True), "zzhua").number == 1

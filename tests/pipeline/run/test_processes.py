@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import subprocess
 from pathlib import Path
@@ -77,12 +78,22 @@ def assert_like(alone: TrainResult, folder: Path) -> None:
 def test_two_processes_give_the_losses_of_one_and_its_adapter(model: Path, alone: TrainResult, tmp_path: Path) -> None:
     assert training(model, tmp_path, *DDP).wait() == 0
     assert_like(alone, tmp_path)
+    # the first process alone looks along the way, and keeps the points
+    first, second = told(tmp_path)
+    assert first["events"].count("Sampled") == 5 == len(first["result"]["points"])
+    assert all(math.isfinite(loss) for loss in first["result"]["general_loss"])
+    assert second["result"]["samples"] == [] and second["result"]["general_loss"] is None
+    assert sorted(path.name for path in (tmp_path / "run" / "points").iterdir()) == ["2", "4", "6", "8"]
 
 
 def test_two_processes_that_share_a_model_give_the_losses_of_one_and_its_adapter(
     split: Path, alone: TrainResult
 ) -> None:
     assert_like(alone, split)
+    # all would have to join in for every token
+    first, _ = told(split)
+    assert "Sampled" not in first["events"] and first["result"]["general_loss"] is None
+    assert [point["step"] for point in first["result"]["points"]] == [2, 4, 6, 8, 10]
 
 
 def test_a_kill_of_all_processes_changes_no_byte_and_one_process_can_go_on_as_well(

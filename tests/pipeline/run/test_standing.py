@@ -14,10 +14,18 @@ from lora_trainer.errors import UsageError
 from lora_trainer.events import Event, Note
 from lora_trainer.plan import TrainPlan
 from ollama_export.server.client import OllamaClient
-from pipeline.job import identity
 from pipeline.request import Request
 from pipeline.run.history import History, Run
-from pipeline.run.standing import last_published, look, run_to_go_on, run_to_register, rungs_of_climb, unfinished
+from pipeline.run.standing import (
+    last_published,
+    look,
+    other_rungs,
+    run_to_continue,
+    run_to_go_on,
+    run_to_register,
+    rungs_of_climb,
+    unfinished,
+)
 from tests.ollama_server.server import OllamaServer
 
 
@@ -198,7 +206,7 @@ def runs(tmp_path):
 
 
 def begin(runs, request: Request | None = None, **values: Any):
-    return runs.begin("zzhua", plan=TrainPlan().to_json(), request=identity(request) if request else {}, **values)
+    return runs.begin("zzhua", plan=TrainPlan().to_json(), request=request.identity if request else {}, **values)
 
 
 def train(run: Run) -> None:
@@ -217,6 +225,82 @@ def test_rows_that_came_after_a_training_begin_a_new_one_unless_it_is_resumed(ru
     assert (pending.run.number, pending.data, told) == (1, None, [])
     pending, _ = going_on(runs, Request(ollama_name="zzhua", resume=True), "others")
     assert pending.run.number == 1
+
+
+def test_a_run_that_waits_goes_on_by_the_same_request_and_is_never_trained_again(runs):
+    run = begin(runs, ASKED, data={"fingerprint": "dialogues"})
+    train(run)
+    run.update(status="waiting")
+    for request in (ASKED, Request(ollama_name="zzhua", resume=True)):
+        pending, _ = going_on(runs, request)
+        assert (pending.run.number, pending.data) == (1, None)
+    # another request is another training, and what was declined since is no reason to forget it
+    assert unfinished(runs, Request(ollama_name="zzhua", epochs=9.0), "zzhua") is None
+    begin(runs, Request(ollama_name="zzhua", epochs=9.0)).update(status="declined")
+    assert unfinished(runs, ASKED, "zzhua").number == 1
+    begin(runs, Request(ollama_name="zzhua", epochs=9.0)).update(status="done")
+    assert unfinished(runs, ASKED, "zzhua") is None
+
+
+def test_what_was_declined_is_never_unfinished_nor_taken_for_what_stands(runs):
+    train(begin(runs, ASKED))
+    runs.runs("zzhua")[0].update(status="done")
+    run = begin(runs, ASKED)
+    train(run)
+    run.update(status="declined")
+    assert unfinished(runs, ASKED, "zzhua") is None
+    assert unfinished(runs, Request(ollama_name="zzhua", resume=True), "zzhua") is None
+    assert last_published(runs, "zzhua").number == 1
+
+
+def test_registering_takes_what_waits_before_what_stands_and_what_was_declined_by_its_number(runs):
+    for status in ("done", "waiting"):
+        run = begin(runs, ASKED)
+        train(run)
+        run.update(status=status)
+    assert run_to_register(runs, Request(register_only=True), "zzhua", None).number == 2
+    run.update(status="declined")
+    assert run_to_register(runs, Request(register_only=True), "zzhua", None).number == 1
+    assert run_to_register(runs, Request(register_only=True, run=2), "zzhua", None).number == 2
+    # nothing else was ever trained
+    runs.runs("zzhua")[0].update(status="failed", stages={})
+    assert run_to_register(runs, Request(register_only=True), "zzhua", None).number == 2
+
+
+@pytest.mark.parametrize(("number", "why"), [(7, "error.no_such_run"), (1, "error.run_not_trained")])
+def test_what_is_not_trained_can_not_be_continued(runs, number, why):
+    begin(runs)
+    train(begin(runs))
+    assert run_to_continue(runs, Request(from_run=2), "zzhua").number == 2
+    with pytest.raises(UsageError) as refused:
+        run_to_continue(runs, Request(from_run=number), "zzhua")
+    assert refused.value.key == why
+
+
+def test_of_a_ladder_that_waits_nothing_is_climbed_again(runs):
+    asked = Request(ollama_name="zzhua", ladder="1,2,3")
+    rungs = [begin_rung(runs, asked, epochs) for epochs in (1.0, 2.0, 3.0)]
+    pending, _ = going_on(runs, asked)
+    assert pending.data is not None  # the rung to be published isn't chosen yet
+    rungs[1].update(status="waiting")
+    assert [rung.number for rung in other_rungs(runs, rungs[1])] == [1, 3]
+    for other in (rungs[0], rungs[2]):
+        other.update(status="declined")
+    pending, _ = going_on(runs, asked)
+    assert (pending.run.number, pending.data) == (2, None)
+    # once it is over, the same request climbs anew, on rungs of its own
+    rungs[1].update(status="done")
+    again = begin_rung(runs, asked, 1.0)
+    assert other_rungs(runs, again) == [] and [run.number for run in rungs_of_climb(runs, asked, "zzhua")] == [4]
+
+
+def begin_rung(runs, request: Request, epochs: float) -> Run:
+    run = runs.begin(
+        "zzhua", plan=TrainPlan(epochs=epochs).to_json(), request=request.identity, data={"fingerprint": "dialogues"}
+    )
+    train(run)
+    run.update(status="trained")
+    return run
 
 
 @pytest.mark.parametrize(("before", "now"), [({"no_register": True}, {}), ({}, {"no_register": True})])

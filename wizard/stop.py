@@ -1,0 +1,53 @@
+"""Ctrl-C and SIGTERM: who takes them, and what of them can be known at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+
+
+class Stop:
+    """Ctrl-C and SIGTERM: in a training the first one asks it to stop by itself, all others abort at once."""
+
+    def __init__(self) -> None:
+        self.requested = False
+        self.training: Callable[[], bool] = lambda: False
+        self._came = False
+        self._read = self._write = -1
+
+    def __call__(self) -> bool:
+        """Whether a stop was asked for."""
+        return self.requested
+
+    def handle(self, number: int, frame: object) -> None:  # noqa: ARG002
+        """Take a signal."""
+        first, self.requested = not self.requested, True
+        if not (first and self.training()):
+            raise KeyboardInterrupt
+
+    def listen(self) -> None:
+        """Take the signals from now on."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self.handle)
+
+    def attend(self) -> None:
+        """Let `was_heard` hear of signals from now on; a question asked since the last call has taken that away."""
+        if os.name == "nt" or threading.current_thread() is not threading.main_thread():
+            return
+        if self._read < 0:
+            self._read, self._write = os.pipe()
+            for end in (self._read, self._write):
+                os.set_blocking(end, False)
+        signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+
+    def was_heard(self) -> bool:
+        """Whether a signal has come, perhaps one that the main thread, busy outside of Python, hasn't taken yet."""
+        if self._read >= 0 and not self.requested:
+            try:
+                came = os.read(self._read, 64)
+            except BlockingIOError:
+                came = b""
+            self._came = self._came or bool({signal.SIGINT, signal.SIGTERM} & set(came))
+        return self.requested or self._came
