@@ -17,19 +17,21 @@ PAGES = (
 )
 _RECORDER = """#!/bin/bash
 # Takes down the words of a command and the variables that are set for it; nothing but what is built into bash.
+# Each has a file of its own, since those of a pipe run at once; its name says how many were there before.
+shopt -s nullglob
+before=("$RECORDS"/*)
 {
   for name in $(compgen -e); do
-    case $name in PWD | OLDPWD | SHLVL | _ | RECORD | PATH) ;; *) printf '%s=%s\\0' "$name" "${!name}" ;; esac
+    case $name in PWD | OLDPWD | SHLVL | _ | RECORDS | PATH) ;; *) printf '%s=%s\\0' "$name" "${!name}" ;; esac
   done
   printf '\\x1f\\0%s\\0' "$0"
   if [ $# -gt 0 ]; then printf '%s\\0' "$@"; fi
-  printf '\\x1e\\0'
-} >>"$RECORD"
+} >"$RECORDS/${#before[@]}-$BASHPID"
 """
 _PREFACE = """
 cd() { :; }
 source() { :; }
-command_not_found_handle() { BASH_ARGV0=$1; shift; . "$RECORD.sh"; }
+command_not_found_handle() { BASH_ARGV0=$1; shift; . "$RECORDS.sh"; }
 """
 
 
@@ -77,16 +79,16 @@ def commands_of(text: str) -> tuple[Command, ...]:
     Nothing of it is done: bash finds no program at all, but one that takes down what it was called with.
     """
     with tempfile.TemporaryDirectory() as folder:
-        record = Path(folder, "record")
-        for name in ("record.sh", "quick_start.sh"):
+        records = Path(folder, "records")
+        for name in ("records.sh", "quick_start.sh"):
             path = Path(folder, name)
             path.write_text(_RECORDER, encoding="utf-8")
             path.chmod(0o755)
-        record.touch()
+        records.mkdir()
         done = subprocess.run(
             ["/bin/bash", "-c", _PREFACE + text],
             cwd=folder,
-            env={"PATH": "/nonexistent", "RECORD": str(record), "LC_ALL": "C.UTF-8"},
+            env={"PATH": "/nonexistent", "RECORDS": str(records), "LC_ALL": "C.UTF-8"},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             encoding="utf-8",
@@ -94,9 +96,11 @@ def commands_of(text: str) -> tuple[Command, ...]:
             check=False,
         )
         assert not done.stderr, f"bash says of a block: {done.stderr}\n{text}"
-        taken = record.read_text(encoding="utf-8")
+        # a number of those before, and of the process
+        order = sorted(records.iterdir(), key=lambda path: [int(number) for number in path.name.split("-")])
+        taken = [path.read_text(encoding="utf-8") for path in order]
     found = []
-    for whole in taken.split("\x1e\0")[:-1]:
+    for whole in taken:
         environment, _, words = whole.partition("\x1f\0")
         pairs = [entry.partition("=")[::2] for entry in environment.split("\0")[:-1]]
         pairs = [(name, value) for name, value in pairs if name != "LC_ALL"]

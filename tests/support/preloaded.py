@@ -164,6 +164,7 @@ def _serve() -> None:
             if "environment" in order:
                 os.environ.clear()
                 os.environ.update(order["environment"])
+                tempfile.tempdir = None
             os.chdir(order.get("cwd", "."))
             code = watched(order["watcher"], order["words"])
             sys.stdout.flush()

@@ -27,7 +27,10 @@ def home(tmp_path: Path, ollama_server: OllamaServer) -> Program:
         fill(run.folder / "adapter" / "adapter_model.safetensors", 1000)
     record_run(runs, "2026-03-01T10:00:00+00:00", 5.0, trained=False, status="interrupted", checkpoint=9)
     fill(run.folder / "linzhi.gguf.part", 2_000_000)
-    program.environment |= {"HF_HUB_CACHE": str(tmp_path / "hub"), "MODELSCOPE_CACHE": str(tmp_path / "ms")}
+    # what the tests beside these have left in the machine's own folders isn't to be found
+    for variable, name in (("HF_HUB_CACHE", "hub"), ("MODELSCOPE_CACHE", "ms"), ("TMPDIR", "temporary")):
+        program.environment[variable] = str(tmp_path / name)
+    (tmp_path / "temporary").mkdir()
     return program
 
 
