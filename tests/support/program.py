@@ -18,7 +18,14 @@ from tests.support.tiny import make_speaker
 
 # Nobody listens on the discard port.
 NO_OLLAMA = "127.0.0.1:9"
-READ_LATE = {"TRAIN_TO_OLLAMA_HOME", "TRAIN_TO_OLLAMA_LANG", "OLLAMA_HOST", "TEST_OLLAMA_HOST", "TMPDIR", "PYTEST_CURRENT_TEST"}
+READ_LATE = {
+    "TRAIN_TO_OLLAMA_HOME",
+    "TRAIN_TO_OLLAMA_LANG",
+    "OLLAMA_HOST",
+    "TEST_OLLAMA_HOST",
+    "TMPDIR",
+    "PYTEST_CURRENT_TEST",
+}
 """Variables of the environment that are looked at when they are needed."""
 
 
