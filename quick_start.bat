@@ -8,7 +8,8 @@ if /i not "%TRAIN_TO_OLLAMA_SCRIPT:~-4%"==".bat" set "TRAIN_TO_OLLAMA_SCRIPT=%~0
 set "TRAIN_TO_OLLAMA_UNFIT_PYTHON="
 set "FOUND="
 set "LAME="
-pushd "%~dp0" || exit /b 2
+pushd "%~dp0"
+if not exist "wizard\entries\__main__.py" exit /b 2
 
 rem --- the interpreter of an environment that was made whole
 if defined TRAIN_TO_OLLAMA_PYTHON (

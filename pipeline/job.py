@@ -75,7 +75,7 @@ def going_on(
         recorded_base=record["base"],
         strategy=record["strategy"],
         overwrite=record["overwrite"],
-        previous=next((other for other in history.runs(name) if other.number == record["parent"]), None),
+        previous=history.numbered(name, record["parent"]),
         history=history,
         client=client,
         serving=serving_of(record).changed_by(request),
@@ -88,7 +88,7 @@ def read_data(taken: TakenOver, history: History, name: str) -> Dataset:
     """The dialogues that a request means; raises DataError for missing files, and for faults that aren't skipped."""
     request = taken.request
     if request.rows_of_run is not None:
-        run = next((run for run in history.runs(name) if run.number == request.rows_of_run), None)
+        run = history.numbered(name, request.rows_of_run)
         kept = rows_of(run) if run else None
         if kept is None:
             raise DataError("error.data.no_rows_of_run", name=name, number=request.rows_of_run)

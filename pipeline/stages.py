@@ -242,7 +242,7 @@ def _initial_adapter(job: Job, run: Run) -> Path | None:
     number = run.record["warm_start"]
     if number is None:
         return None
-    parent = next((other for other in job.history.runs(job.name) if other.number == number), None)
+    parent = job.history.numbered(job.name, number)
     if parent is None:
         raise UsageError("error.warm_start.gone", number=number)
     adapter = parent.folder / run.record.get("warm_start_adapter", parent.record["training"]["adapter"])

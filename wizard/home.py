@@ -124,7 +124,7 @@ def _show(remark: str) -> None:
     from pipeline.run.overview import overview
 
     glance = Glance()
-    unicode = _shows("★▶─✓✗🎭")
+    unicode = output.shows("★▶─✓✗🎭")
     terminal = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
     marks = Marks(unicode=unicode, colour=output.has_colours())
     named = card()
@@ -155,14 +155,6 @@ def _ollama_program() -> str | None:
     from shutil import which
 
     return which("ollama")
-
-
-def _shows(text: str) -> bool:
-    try:
-        text.encode(sys.stdout.encoding or "ascii")
-    except (UnicodeEncodeError, LookupError):
-        return False
-    return True
 
 
 # --- what the numbers do

@@ -63,7 +63,7 @@ def compare_only(name: str, history: History, screen: Screen, request: Request) 
 
     run, comparison = show_of(name, history, screen, request)
     if comparison is not None:
-        parent = next((other for other in history.runs(name) if other.number == run.record["parent"]), None)
+        parent = history.numbered(name, run.record["parent"])
         show_card(run, history, parent, screen, tell_next=True)
     return {**outcome(run), "comparison": comparison.to_record() if comparison else None}
 

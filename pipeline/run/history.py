@@ -72,6 +72,10 @@ class History:
             raise UsageError("error.record.newer", schema=newer.schema, known=SCHEMA, **values)
         return [run for run in found if isinstance(run, Run)]
 
+    def numbered(self, name: str, number: int | None) -> Run | None:
+        """The run with a number, of those of `runs`; None where there is none."""
+        return next((run for run in self.runs(name) if run.number == number), None)
+
     def readable(self, name: str) -> list[Run]:
         """Those of a model's runs whose record this version can read, oldest first."""
         return self._runs_in(self._folder(name))

@@ -86,7 +86,7 @@ def roll_back(history: History, name: str, number: int | None = None) -> RolledB
     """
     client, digests = OllamaClient(), None
     if number is not None:
-        run = next((run for run in history.runs(name) if run.number == number), None)
+        run = history.numbered(name, number)
         if run is None:
             raise UsageError("error.no_such_run", name=name, number=number)
         digests = run.digests

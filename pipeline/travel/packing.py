@@ -145,14 +145,10 @@ def _begun_with(run: Run, history: History) -> Path | None:
     if number is None:
         return None
     wanted = str(run.record.get("warm_start_adapter", "adapter"))
-    parent = run if number == run.number else _numbered(history, run.record["name"], number)
+    parent = run if number == run.number else history.numbered(run.record["name"], number)
     if parent is None or adapter_fault(parent.folder / wanted):
         return None
     return parent.folder / wanted
-
-
-def _numbered(history: History, name: str, number: int) -> Run | None:
-    return next((other for other in history.runs(name) if other.number == number), None)
 
 
 def unplaced(rows: Dataset) -> Dataset:

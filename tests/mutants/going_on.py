@@ -308,8 +308,8 @@ ASKED = (
     Mutant(
         "a run that goes on forgets which one it continued",
         JOB,
-        'if other.number == record["parent"]), None)',
-        "if other.number == run.number), None)",
+        'history.numbered(name, record["parent"])',
+        "history.numbered(name, run.number)",
         (JOBS + "test_a_run_goes_on_as_its_record_has_it_whatever_the_flags_say",),
     ),
 )

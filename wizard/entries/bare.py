@@ -51,7 +51,7 @@ def _table(runs: Sequence[Run], stands: int | None) -> list[str]:
     from pipeline.outcome.past import past_of
     from wizard.history.table import PLAIN_SIGNS, Signs, table
 
-    signs = Signs() if _shows("★≠◆─📋🆚") else PLAIN_SIGNS
+    signs = Signs() if output.shows("★≠◆─📋🆚") else PLAIN_SIGNS
     return table(str(runs[-1].record["name"]), past_of(runs, stands), terminal_width(), signs).lines
 
 
@@ -93,7 +93,7 @@ def status() -> int:
         lines.append(("·", "models", t("entries.bare.others", names=", ".join(others))))
     plain = {"✓": "+", "·": "*"}
     for mark, key, text in lines:
-        mark = mark if _shows("✓·") else plain.get(mark, mark)
+        mark = mark if output.shows("✓·") else plain.get(mark, mark)
         _say(f"{mark} {t(f'check.machine.{key}')}  {text}")
     return 0
 
@@ -121,14 +121,6 @@ def refusal(number: str, name: str) -> str:
     if others < len(model_names([], models)):
         return ""
     return t("entries.bare.nobody", name=name, number=number)
-
-
-def _shows(text: str) -> bool:
-    try:
-        text.encode(sys.stdout.encoding or "ascii")
-    except (UnicodeEncodeError, LookupError):
-        return False
-    return True
 
 
 def _say(text: str) -> None:

@@ -77,13 +77,5 @@ def _bar(loaded: int, run: Run, columns: int) -> str:
     whole = run.collected or run.files
     part = loaded / run.size if whole <= 1 and run.size else min(1.0, run.files / whole)
     full = round(part * columns)
-    filled, empty = ("━", "─") if _shows("━─") else ("#", "-")
+    filled, empty = ("━", "─") if output.shows("━─", sys.stderr) else ("#", "-")
     return filled * full + empty * (columns - full)
-
-
-def _shows(text: str) -> bool:
-    try:
-        text.encode(sys.stderr.encoding or "ascii")
-    except (UnicodeEncodeError, LookupError):
-        return False
-    return True

@@ -33,6 +33,15 @@ def painted(text: str, codes: str, stream: TextIO | None = None) -> str:
     return f"\x1b[{codes}m{text}\x1b[0m" if has_colours(stream) else text
 
 
+def shows(text: str, stream: TextIO | None = None, unknown: str = "ascii") -> bool:
+    """Whether a stream can write all characters of `text`; `unknown`: the encoding of one that doesn't say its own."""
+    try:
+        text.encode(getattr(stream or sys.stdout, "encoding", None) or unknown)
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
+
+
 def write(text: str, stream: TextIO | None = None) -> None:
     """Write `text` as it is."""
     stream = stream or sys.stdout

@@ -253,11 +253,7 @@ class Screen:
 
     def shows(self, text: str) -> bool:
         """Whether the stream has these characters."""
-        try:
-            text.encode(getattr(self._stream, "encoding", None) or "utf-8")
-        except (UnicodeEncodeError, LookupError):
-            return False
-        return True
+        return output.shows(text, self._stream, unknown="utf-8")
 
     def text(self, text: str) -> None:
         """Prose and, indented, commands to copy."""

@@ -58,7 +58,7 @@ def show_of(name: str, history: History, screen: Screen, request: Request) -> tu
         if error.key != "error.nothing_to_register":
             raise
         raise UsageError("error.nothing_to_compare", name=name) from None
-    previous = next((other for other in history.runs(name) if other.number == run.record["parent"]), None)
+    previous = history.numbered(name, run.record["parent"])
     before = compared_with(run, previous, history, client)
     how: dict[str, Any] = {"history": history, "client": client, "llama_cpp": request.llama_cpp}
     with Comparing(run, before, listener=screen.listen, **how) as both:
