@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 import socket
 import sys
 from collections.abc import Iterator
@@ -142,27 +144,61 @@ def test_where_the_cpu_builds_lack_the_version_the_usual_one_is_taken(
 
 
 @pytest.mark.parametrize(
-    ("card", "more", "wanted"),
+    ("platform", "card", "more", "build"),
     [
-        (None, {}, True),
-        ("AMD", {}, True),
-        ("RTX 4090", {}, False),
-        ("NVIDIA", {}, False),
-        (None, {"TORCH_INDEX_URL": "https://example.org"}, False),
-        (None, {"PIP_NO_INDEX": "1"}, False),
-        (None, {"PIP_INDEX_URL": "https://example.org"}, True),
+        ("linux", None, {}, "cpu"),
+        ("linux", "AMD", {}, "cpu"),
+        ("linux", "RTX 4090", {}, ""),
+        ("linux", "NVIDIA", {}, ""),
+        ("linux", None, {"TORCH_INDEX_URL": "https://example.org"}, ""),
+        ("linux", None, {"PIP_NO_INDEX": "1"}, ""),
+        ("linux", None, {"PIP_INDEX_URL": "https://example.org"}, "cpu"),
+        ("win32", None, {}, ""),
+        ("win32", "NVIDIA", {}, "cu126"),
+        ("win32", "NVIDIA", {"capability": "8.6\n12.0"}, "cu130"),
+        ("win32", "NVIDIA", {"capability": "[N/A]"}, "cu126"),
+        ("win32", "NVIDIA", {"TORCH_INDEX_URL": "https://example.org"}, ""),
+        ("darwin", None, {}, ""),
+        ("darwin", "Apple GPU", {}, ""),
     ],
 )
-def test_the_cpu_build_is_for_linux_without_a_card(
-    card: str | None, more: dict[str, str], wanted: bool, monkeypatch: pytest.MonkeyPatch
+@posix
+def test_pytorch_comes_as_the_build_that_a_machine_has_use_for(
+    platform: str,
+    card: str | None,
+    more: dict[str, str],
+    build: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     for name in ("TORCH_INDEX_URL", "PIP_NO_INDEX", "PIP_INDEX_URL"):
         monkeypatch.delenv(name, raising=False)
     for name, value in more.items():
         monkeypatch.setenv(name, value)
+    driver = tmp_path / "nvidia-smi"
+    driver.write_text(f"#!/bin/sh\nprintf '%s\\n' '{more.get('capability', '8.9')}'\n", encoding="utf-8")
+    driver.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setattr("pipeline.machine.card", lambda: card)
-    assert sources.wants_cpu_build("linux") == wanted
-    assert not sources.wants_cpu_build("darwin") and not sources.wants_cpu_build("win32")
+    assert sources.torch_index(platform).rpartition("/")[2] == build
+
+
+@posix
+def test_windows_with_a_card_gets_a_build_that_can_use_it(
+    house: Path, bare: Path, packages: Index, cpu_builds: Index
+) -> None:
+    set_source(house, "CUDA_TORCH", cpu_builds.url)
+    own = house / "wizard" / "entries" / "sources.py"
+    plant(own, 'platform == "win32" and named is not None', "True")
+    plant(own, 'platform == "linux"', "False")
+    done = run(house / "quick_start.sh", "setup", PYTHON=bare, PIP_INDEX_URL=packages.url)
+    assert done.returncode == 0, done.stderr
+    assert "带 CUDA 的 PyTorch" in done.stderr and "CPU 版" not in done.stderr
+    assert (asked_for(cpu_builds), asked_for(packages)) == ({"torch"}, {"biscuit", "cracker", "parrot"})
+    set_source(house, "CUDA_TORCH", "http://127.0.0.1:9/whl/cu126")
+    shutil.rmtree(house / ".venv")
+    done = run(house / "quick_start.sh", "setup", PYTHON=bare, PIP_INDEX_URL=packages.url)
+    assert done.returncode == 0 and done.stderr.count("用不了显卡") == 1, done.stderr
 
 
 @posix

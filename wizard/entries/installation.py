@@ -81,6 +81,7 @@ class _Stages:
         self._count = 3 + bool(self._export) + (kind == "test")
         self._number = self._loaded = 0
         self._mirror = False
+        self._torch_mirror = sources.TORCH_MIRROR
         self._may_ask = may_ask()
 
     def run(self) -> int:
@@ -104,20 +105,19 @@ class _Stages:
             self._line("torch").end("✓", t(key, version=found[0]))
             return
         index = os.environ.get("TORCH_INDEX_URL", "")
-        if not index and sources.wants_cpu_build():
-            if sources.answers(sources.CPU_TORCH):
-                index = sources.CPU_TORCH
-                _say(t("entries.torch.cpu"))
-            else:
-                _say(t("entries.torch.unreachable"))
         # what torch needs has the other index
         by_itself = ["--no-deps", "torch"]
-        if index == sources.CPU_TORCH:
-            if self._stage("torch", by_itself, index, may_fail=True):
-                return
-            _say(t("entries.torch.cpu_failed"))
-            self._number -= 1
-            index = ""
+        if fitting := sources.torch_index():
+            build = "cpu" if fitting == sources.CPU_TORCH else "cuda"
+            self._torch_mirror = sources.TORCH_MIRRORS[fitting]
+            if sources.answers(fitting):
+                _say(t(f"entries.torch.{build}"))
+                if self._stage("torch", by_itself, fitting, may_fail=True):
+                    return
+                _say(t(f"entries.torch.{build}_failed"))
+                self._number -= 1
+            else:
+                _say(t(f"entries.torch.{build}_unreachable"))
         self._stage("torch", by_itself if index else ["torch"], index)
 
     def _line(self, name: str) -> progress.Line:
@@ -142,8 +142,8 @@ class _Stages:
         raise _failure(t(f"entries.stage.{name}"), run)
 
     def _from(self, index: str, arguments: Sequence[str]) -> list[str]:
-        if index == sources.CPU_TORCH and self._mirror:
-            index = sources.TORCH_MIRROR
+        if self._mirror:
+            index = sources.TORCH_MIRRORS.get(index, index)
         return [*(["--index-url", index] if index else []), *arguments]
 
     def _variables(self) -> dict[str, str]:
@@ -158,7 +158,7 @@ class _Stages:
         if rate >= pip.SLOW or _has_own_index():
             return True
         line.pause()
-        names = {"index": sources.MIRROR, "torch": sources.TORCH_MIRROR}
+        names = {"index": sources.MIRROR, "torch": self._torch_mirror}
         for part in t("entries.mirror", rate=size(int(rate)), **names).split("\n"):
             output.write(part + "\n", sys.stderr)
         self._mirror = _says_yes()
