@@ -128,7 +128,8 @@ def _work(job: Job, talk: Talk, stop: Stop) -> dict[str, Any]:
         # who looks at the answers is shown the longest that nothing speaks against; scripts take the number
         best = best_of(judged_runs(rungs)) if asked else best_rung(rungs)
         if not asked:
-            screen.note("note.best_rung", number=best.number, epochs=best.plan.epochs)
+            key = "note.best_rung_unpublished" if job.request.no_register else "note.best_rung"
+            screen.note(key, number=best.number, epochs=best.plan.epochs)
         job = replace(job, plan=best.plan, run=best)
     # whoever has begun to publish has decided
     decides = decision.is_asked(job) and not (job.run and job.run.record["publishing"])

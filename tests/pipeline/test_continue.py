@@ -77,6 +77,7 @@ def test_twenty_kills_at_random_steps_and_going_on_are_as_if_there_had_been_none
 def test_each_rung_of_a_ladder_is_the_run_of_that_length_and_the_best_is_published(program, ollama):
     name = ollama.name("ladder")
     told = program.run("--no_register", "--ladder", "3,2,4", "--ollama_name", name)
+    assert "nothing is published" in told["shown"] and "Publishing run" not in told["shown"]
     runs = program.history.runs(name)
     assert [run.plan.epochs for run in runs] == [2.0, 3.0, 4.0]
     assert [run.record["status"] for run in runs] == ["done"] * 3
