@@ -148,7 +148,7 @@ def test_what_answers_at_once_loads_no_heavy_package(arguments: list[str], may_l
     assert loaded & barred <= may_load
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="a pseudo-terminal of POSIX")
+@pytest.mark.posix
 def test_the_first_question_stands_before_anything_that_draws_or_trains_is_loaded(tmp_path: Path) -> None:
     from tests.support.terminal import CTRL_C, Terminal
 

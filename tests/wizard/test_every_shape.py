@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,7 +17,7 @@ from tests.wizard.test_new_model import write_rows
 from wizard.command_line import parse
 
 pytestmark = [
-    pytest.mark.skipif(sys.platform == "win32", reason="a pseudo-terminal of POSIX"),
+    pytest.mark.posix,
     pytest.mark.parametrize("columns", [80, 60]),
     pytest.mark.parametrize("language", ["zh", "en"]),
 ]

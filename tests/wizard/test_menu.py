@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-
 import pytest
 
 from tests.support.terminal import CTRL_C, DOWN, ENTER, ESCAPE, Terminal
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="a pseudo-terminal of POSIX")
+pytestmark = pytest.mark.posix
 UP, HOME, END = "\x1b[A", "\x1b[H", "\x1b[F"
 ASK = """
 import sys
