@@ -134,7 +134,8 @@ def encode(
         for dialogue, sequences in zip(chunk, encoder.encode(chunk), strict=True):
             fault = _fault(dialogue, sequences, fmt, control, max_length)
             if fault:
-                findings.append(fault)
+                key, values = fault
+                findings.append(Finding("fault", dialogue.file, dialogue.line, key, values, dialogue.unit))
             else:
                 yield sequences
 
@@ -177,18 +178,15 @@ def _write(chunks: Iterator[Iterator[list[Pair]]], file: IO[bytes]) -> None:
 
 def _fault(
     dialogue: Dialogue, sequences: list[Pair], fmt: ChatFormat, control: ControlTokens, max_length: int
-) -> Finding | None:
-    def fault(key: str, **values: Any) -> Finding:
-        return Finding("fault", dialogue.file, dialogue.line, key, values, dialogue.unit)
-
+) -> tuple[str, dict[str, Any]] | None:
     tokens = max(len(prompt) + len(answer) for prompt, answer in sequences)
     if tokens > max_length:
-        return fault("data.fault.too_long", tokens=tokens, max_length=max_length)
+        return "data.fault.too_long", {"tokens": tokens, "max_length": max_length}
     if any(fmt.end_of_turn in message["content"] for message in dialogue.messages):
-        return fault("data.fault.end_of_turn", token=fmt.end_of_turn)
+        return "data.fault.end_of_turn", {"token": fmt.end_of_turn}
     for message in dialogue.messages:
         if token := control.inside(message["content"]):
-            return fault("data.fault.control_token", token=token)
+            return "data.fault.control_token", {"token": token}
     return None
 
 
