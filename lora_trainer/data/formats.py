@@ -94,7 +94,10 @@ def read_row(values: Any) -> Row:
 
 
 def _first(names: tuple[str, ...], values: Mapping[str, Any]) -> str | None:
-    return next((name for name in names if name in values), None)
+    for name in names:
+        if name in values:
+            return name
+    return None
 
 
 def _list_of_turns(row: Row, value: Any, name: str) -> Iterator[Turn]:

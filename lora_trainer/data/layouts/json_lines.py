@@ -50,7 +50,8 @@ def is_json(line: bytes) -> bool:
 
 def refuse_spread(data: bytes, begin: int) -> None:
     """Raise BadFile where the object that begins there goes over several lines."""
-    if is_json(data[begin:].split(b"\n", 1)[0]):
+    end = data.find(b"\n", begin)
+    if is_json(data[begin:] if end < 0 else data[begin:end]):
         return
     text = data.decode("utf-8", errors="replace")
     begin = len(data[:begin].decode("utf-8", errors="replace"))
