@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
+from lora_trainer.data.files import BOM, as_utf8
 from lora_trainer.data.formats import read_row
+from lora_trainer.data.layouts.choose import rows_of_text
+from lora_trainer.data.layouts.file_row import BadFile, FileRow
+from lora_trainer.data.layouts.json_lines import rows_of_lines
+from lora_trainer.data.layouts.parquet import MAGIC, rows_of_parquet
 
 DEFAULT_DATA = Path("data")
 TRAIN, VAL = "train.jsonl", "val.jsonl"
@@ -21,7 +26,7 @@ class Place:
 
     folder: Path
     rows: int
-    """Lines of the training file that aren't empty, usable or not."""
+    """Rows of the training file, usable or not."""
     val_rows: int
     opening: str
     """The first row's system prompt, else its first words; empty where the row can't be read."""
@@ -43,9 +48,23 @@ def data_places(root: Path = DEFAULT_DATA) -> list[Place]:
 
 
 def _place(folder: Path) -> Place:
-    first = next(_lines(folder / TRAIN), b"")
-    rows, val_rows = (sum(1 for _ in _lines(folder / name)) for name in (TRAIN, VAL))
-    return Place(folder, rows, val_rows, _opening(first))
+    rows, opening = _counted(folder / TRAIN)
+    return Place(folder, rows, _counted(folder / VAL)[0], opening)
+
+
+def _counted(path: Path) -> tuple[int, str]:
+    """How many rows a file has, and what the first one opens with; 0 where it can't be read."""
+    first = next(_lines(path), b"")
+    try:
+        if first.removeprefix(BOM).lstrip().startswith(b"{"):
+            # rows of JSON aren't read to be counted
+            return sum(1 for _ in _lines(path)), _opening(rows_of_lines(as_utf8(first)[0]))
+        data = path.read_bytes()
+        rows = rows_of_parquet(data) if data.startswith(MAGIC) else rows_of_text(as_utf8(data)[0])[1]
+        before = list(islice(rows, 1))
+        return len(before) + sum(1 for _ in rows), _opening(iter(before))
+    except (OSError, BadFile):
+        return 0, ""
 
 
 def _lines(path: Path) -> Iterator[bytes]:
@@ -56,9 +75,9 @@ def _lines(path: Path) -> Iterator[bytes]:
         return
 
 
-def _opening(line: bytes) -> str:
-    try:
-        row = read_row(json.loads(line.decode("utf-8-sig")))
-    except (ValueError, RecursionError):
+def _opening(rows: Iterator[FileRow]) -> str:
+    first = next(rows, None)
+    if first is None or first.fault:
         return ""
+    row = read_row(first.content)
     return " ".join(row.messages[0]["content"].split()) if row.messages and not row.faults else ""

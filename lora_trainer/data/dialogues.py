@@ -10,6 +10,7 @@ from tempfile import TemporaryFile
 from typing import IO, Any, overload
 
 from lora_trainer.chat_format import Message
+from lora_trainer.data.layouts.file_row import Unit
 
 _CHUNK = 1000
 """Dialogues that are written at a time; bounds the memory that it takes."""
@@ -22,13 +23,26 @@ class Dialogue:
     messages: tuple[Message, ...]
     file: str
     line: int
+    """Counted from 1, in `unit`."""
     style: str | None = None
     category: str | None = None
+    unlearnt: tuple[int, ...] = ()
+    """The answers, counted from 0, that stand in the history of later ones and aren't learnt themselves."""
+    unit: Unit = "line"
+    """What `line` counts: where a file's lines tell nothing, its rows."""
+
+    @property
+    def learnt(self) -> tuple[int, ...]:
+        """Places among the messages of the answers that are learnt."""
+        answers = [at for at, message in enumerate(self.messages) if message["role"] == "assistant"]
+        return tuple(at for number, at in enumerate(answers) if number not in self.unlearnt)
 
     @property
     def key(self) -> tuple[str, ...]:
-        """What makes two dialogues the same one: roles and contents."""
-        return tuple(part for message in self.messages for part in (message["role"], message["content"]))
+        """What makes two dialogues the same one: roles and contents, and which answers aren't learnt."""
+        parts = [part for message in self.messages for part in (message["role"], message["content"])]
+        # a dialogue without such answers is the one that it was before there were any
+        return (*parts, *(f"unlearnt {number}" for number in self.unlearnt))
 
     @property
     def system(self) -> str | None:
@@ -39,6 +53,11 @@ class Dialogue:
 def contents(dialogues: Iterable[Dialogue], role: str) -> Iterator[str]:
     """What one side (system, user or assistant) says in all of them, in order."""
     return (m["content"] for dialogue in dialogues for m in dialogue.messages if m["role"] == role)
+
+
+def learnt_answers(dialogues: Iterable[Dialogue]) -> Iterator[str]:
+    """The answers in all of them that are learnt, in order."""
+    return (dialogue.messages[at]["content"] for dialogue in dialogues for at in dialogue.learnt)
 
 
 class Dialogues(Sequence[Dialogue]):

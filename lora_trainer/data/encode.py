@@ -1,39 +1,33 @@
-"""Dialogues -> token ids: one sequence for each assistant turn, prompt as served, answer and end of turn supervised."""
+"""Dialogues -> token ids: one sequence for each answer that is learnt, prompt as served, answer and end supervised."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import mmap
-import re
 import sys
 from array import array
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import reduce
-from itertools import chain
-from operator import iadd
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Any, overload
 
 from lora_trainer.chat_format import ChatFormat
-from lora_trainer.data.dataset import Finding
+from lora_trainer.data.control_tokens import ControlTokens
 from lora_trainer.data.dialogues import Dialogue
+from lora_trainer.data.encoder import Encoder, Pair
+from lora_trainer.data.findings import Finding
 from lora_trainer.errors import BaseModelError
 
 _CHUNK = 1000
 """Dialogues tokenised at a time; bounds the memory that texts and lists of ids take."""
-_VERSION = 2
-
-_Pair = tuple["array[int]", "array[int]"]
-"""Token ids of a sequence's prompt and of its answer."""
+_VERSION = 3
 
 
 @dataclass(frozen=True)
 class EncodedSequence:
-    """One assistant turn with everything before it."""
+    """One answer that is learnt, with everything before it."""
 
     prompt_ids: list[int]
     """The prompt as the server builds it, BOS included where the tokenizer adds one."""
@@ -46,7 +40,7 @@ class EncodedSequence:
 
 @dataclass(frozen=True)
 class EncodedDialogue:
-    """A dialogue's sequences, one for each assistant turn."""
+    """A dialogue's sequences, one for each answer that is learnt."""
 
     sequences: tuple[EncodedSequence, ...]
 
@@ -119,8 +113,9 @@ def encode(
     """Tokenise dialogues; linear in their number.
 
     Returns the dialogues that fit, in order, and a fault for each that doesn't: longer than `max_length` tokens
-    (nothing is ever cut), or with the end-of-turn token's text inside a message. `cache`: a folder where the result
-    is kept and found again as long as dialogues, format, tokenizer and length are the same.
+    (nothing is ever cut), or with a control token's text inside a message. In each at least one answer is learnt.
+    `cache`: a folder where the result is kept and found again as long as dialogues, format, tokenizer and length are
+    the same.
     Raises BaseModelError where the end-of-turn text isn't one token.
     """
     end = tokenizer(fmt.end_of_turn, add_special_tokens=False).input_ids
@@ -132,14 +127,15 @@ def encode(
         with (kept / "rows.arrow").open("rb") as written:
             return EncodedDialogues(written), findings
 
-    encoder = _Encoder(fmt, tokenizer, end[0])
+    encoder, control = Encoder(fmt, tokenizer, end[0]), ControlTokens(tokenizer)
     findings = []
 
-    def fitting(chunk: Sequence[Dialogue]) -> Iterator[list[_Pair]]:
+    def fitting(chunk: Sequence[Dialogue]) -> Iterator[list[Pair]]:
         for dialogue, sequences in zip(chunk, encoder.encode(chunk), strict=True):
-            fault = _fault(dialogue, sequences, fmt, max_length)
+            fault = _fault(dialogue, sequences, fmt, control, max_length)
             if fault:
-                findings.append(fault)
+                key, values = fault
+                findings.append(Finding("fault", dialogue.file, dialogue.line, key, values, dialogue.unit))
             else:
                 yield sequences
 
@@ -156,7 +152,7 @@ def encode(
     return encoded, findings
 
 
-def _write(chunks: Iterator[Iterator[list[_Pair]]], file: IO[bytes]) -> None:
+def _write(chunks: Iterator[Iterator[list[Pair]]], file: IO[bytes]) -> None:
     import pyarrow
 
     def flat(numbers: array[int]) -> Any:
@@ -180,77 +176,18 @@ def _write(chunks: Iterator[Iterator[list[_Pair]]], file: IO[bytes]) -> None:
     file.flush()
 
 
-def _fault(dialogue: Dialogue, sequences: list[_Pair], fmt: ChatFormat, max_length: int) -> Finding | None:
+def _fault(
+    dialogue: Dialogue, sequences: list[Pair], fmt: ChatFormat, control: ControlTokens, max_length: int
+) -> tuple[str, dict[str, Any]] | None:
     tokens = max(len(prompt) + len(answer) for prompt, answer in sequences)
     if tokens > max_length:
-        length = {"tokens": tokens, "max_length": max_length}
-        return Finding("fault", dialogue.file, dialogue.line, "data.fault.too_long", length)
+        return "data.fault.too_long", {"tokens": tokens, "max_length": max_length}
     if any(fmt.end_of_turn in message["content"] for message in dialogue.messages):
-        return Finding("fault", dialogue.file, dialogue.line, "data.fault.end_of_turn", {"token": fmt.end_of_turn})
+        return "data.fault.end_of_turn", {"token": fmt.end_of_turn}
+    for message in dialogue.messages:
+        if token := control.inside(message["content"]):
+            return "data.fault.control_token", {"token": token}
     return None
-
-
-class _Encoder:
-    def __init__(self, fmt: ChatFormat, tokenizer: Any, end_id: int) -> None:
-        self.fmt, self.tokenizer, self.end = fmt, tokenizer, array("i", [end_id])
-        self.bos = array("i", [tokenizer.bos_token_id] if fmt.tokenizer_adds_bos else [])
-        self.cuts = _cuts(fmt, tokenizer)
-        self.known: dict[str, array[int]] = {}
-        # A tokenizer that puts a space before every text would put one before the answer too; where the model
-        # itself would not write it, the answer is tokenised behind the generation prompt.
-        behind = list(self._ids([fmt.generation_prompt, fmt.generation_prompt + "a", "a"]))
-        differs = behind[1] != behind[0] + behind[2] and behind[1][: len(behind[0])] == behind[0]
-        self.lead, self.lead_tokens = (fmt.generation_prompt, len(behind[0])) if differs else ("", 0)
-
-    def encode(self, dialogues: Sequence[Dialogue]) -> Iterator[list[_Pair]]:
-        """The sequences of each dialogue."""
-        turns = [
-            [i for i, message in enumerate(dialogue.messages) if message["role"] == "assistant"]
-            for dialogue in dialogues
-        ]
-        texts = [
-            text
-            for dialogue, at in zip(dialogues, turns, strict=True)
-            for i in at
-            for text in (self.fmt.render(dialogue.messages[:i]), self.lead + dialogue.messages[i]["content"])
-        ]
-        ids = self._ids(texts)
-        for at in turns:
-            yield [(self.bos + next(ids), next(ids)[self.lead_tokens :] + self.end) for _ in at]
-
-    def _ids(self, texts: list[str]) -> Iterator[array[int]]:
-        """The token ids of each text. Parts that occur more than once are tokenised once."""
-        pieces = [[piece for piece in self.cuts.split(text) if piece] for text in texts]
-        counts = Counter(chain.from_iterable(pieces))
-        new = [piece for piece in counts if piece not in self.known]
-        found = self.tokenizer(new, add_special_tokens=False, return_attention_mask=False).input_ids if new else []
-        ids = self.known | {piece: array("i", some) for piece, some in zip(new, found, strict=True)}
-        # what all dialogues share (a system prompt) is kept for the next ones, what one of them says is not
-        self.known = {piece: ids[piece] for piece, count in counts.items() if count > 1 or piece in self.known}
-        return (reduce(iadd, map(ids.__getitem__, parts), array("i")) for parts in pieces)
-
-
-def _cuts(fmt: ChatFormat, tokenizer: Any) -> re.Pattern[str]:
-    """Matches before every special token of the format that a text can be cut before without a change to its ids.
-
-    A tokenizer finds such tokens first, in the text as it is, and looks at what stands between them piece by piece
-    (https://docs.rs/tokenizers, AddedVocabulary). So a text may be cut before one that takes no white space from its
-    left, asks for no word boundary, and whose beginning is never taken for a part of another one.
-    """
-    added = {str(token): token for token in tokenizer.added_tokens_decoder.values()}
-    written = "".join(part for part in fmt.to_json().values() if isinstance(part, str))
-    safe = [
-        text
-        for text, token in added.items()
-        if text in written and not (token.normalized or token.lstrip or token.single_word or _is_met(text, added))
-    ]
-    return re.compile("|".join(f"(?={re.escape(text)})" for text in safe) or "(?!)")
-
-
-def _is_met(text: str, others: Iterable[str]) -> bool:
-    """Whether an occurrence of another text can hold the beginning of this one, not at its own beginning."""
-    beginnings = [text[:length] for length in range(1, len(text))]
-    return any(text in other[1:] or other[1:].endswith(tuple(beginnings)) for other in others)
 
 
 def _key(dialogues: Sequence[Dialogue], fmt: ChatFormat, tokenizer: Any, max_length: int) -> str:
@@ -258,6 +195,6 @@ def _key(dialogues: Sequence[Dialogue], fmt: ChatFormat, tokenizer: Any, max_len
     parts: list[Any] = [_VERSION, max_length, fmt.to_json(), tokenizer.backend_tokenizer.to_str()]
     digest.update(json.dumps(parts, ensure_ascii=False).encode())
     for dialogue in dialogues:
-        place = [dialogue.file, dialogue.line, dialogue.messages]
+        place = [dialogue.file, dialogue.line, dialogue.messages, dialogue.unlearnt]
         digest.update(json.dumps(place, ensure_ascii=False).encode("utf-8", "surrogatepass"))
     return digest.hexdigest()[:32]

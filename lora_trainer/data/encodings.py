@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 
 _MARKS = (
     # UTF-32's little-endian mark begins with UTF-16's
@@ -15,6 +16,9 @@ _MARKS = (
 _PIECE = 1 << 20
 _LOOKED_AT = 1 << 16
 """Bytes that are enough to tell two encodings apart."""
+_RARE = 0.1
+"""Share of common characters below which a text is hardly Chinese."""
+_HIGH = re.compile(rb"[\x80-\xff]+")
 _TRAILS = frozenset(range(0xA1, 0xFF))
 _COMMON = {
     # lead bytes of the characters that are written every day, and of punctuation: level 1 of GB 2312 is 0xB0 to
@@ -52,10 +56,12 @@ def codec_of(data: bytes) -> str | None:
         # ASCII, which every such file has, has its zero before or behind it
         order = "utf-16-le" if data[1::2].count(0) >= data[::2].count(0) else "utf-16-be"
         return order if reads(data, order) else None
-    both = [codec for codec in _COMMON if reads(data, codec)]
-    if both:
-        return max(both, key=lambda codec: _everyday(data[:_LOOKED_AT], *_COMMON[codec]))
-    return "cp1252" if reads(data, "cp1252") else None
+    shares = {codec: _everyday(data[:_LOOKED_AT], *_COMMON[codec]) for codec in _COMMON if reads(data, codec)}
+    likely = max(shares, key=shares.__getitem__, default=None)
+    # an accent or a quote mark and the letter behind it are a character of GBK that nobody writes
+    if likely and (shares[likely] >= _RARE or not _stand_alone(data[:_LOOKED_AT])):
+        return likely
+    return "cp1252" if reads(data, "cp1252") else likely
 
 
 def reads(data: bytes, codec: str) -> bool:
@@ -68,6 +74,12 @@ def reads(data: bytes, codec: str) -> bool:
     except UnicodeDecodeError:
         return False
     return True
+
+
+def _stand_alone(data: bytes) -> bool:
+    """Whether most of the bytes that aren't ASCII have only ASCII beside them."""
+    runs = [len(run) for run in _HIGH.findall(data)]
+    return runs.count(1) * 2 > sum(runs)
 
 
 def _everyday(data: bytes, leads: frozenset[int], trails: frozenset[int]) -> float:

@@ -1,31 +1,33 @@
-"""The formats a training row may have, one small reader each, and what makes a row a dialogue."""
+"""One decoded row of any known format -> the messages of a dialogue, or all that is wrong with it."""
 
 from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from lora_trainer.data.names import (
+    CALL_KEYS,
+    CONTENT_KEYS,
+    PAIRS,
+    ROLE_KEYS,
+    ROLES,
+    SYSTEM_KEYS,
+    THOUGHT_KEYS,
+    TURN_LISTS,
+    Pair,
+)
+from lora_trainer.data.written import json_type, keys_of, shown, trim
 
 if TYPE_CHECKING:
     from lora_trainer.chat_format import Message
 
-ROLE_KEYS = {
-    # OpenAI's chat format, and ShareGPT's; the key under which the role stands says which one a turn has.
-    "role": {"system": "system", "user": "user", "assistant": "assistant"},
-    "from": {"system": "system", "human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant"},
-}
-CONTENT_KEYS = {"role": "content", "from": "value"}
-JSON_TYPES = {dict: "object", list: "array", str: "string", bool: "boolean", type(None): "null"}
-# All that str.strip() takes, and the zero-width characters that editors and web pages leave at the ends.
-_ENDS = (
-    "\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680"
-    "\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
-    "\u200b\u2060\ufeff"
-)
 # NUL ends a C string in llama.cpp, and half a surrogate pair can't be written as UTF-8.
 _BAD = re.compile("[\0\ud800-\udfff]")
+_THOUGHT = re.compile("<think>.*?</think>", re.DOTALL)
+_OPEN_THOUGHT = "<think>"
 
 
 @dataclass
@@ -33,6 +35,12 @@ class Row:
     """What came of one row: the messages, or the faults (text key -> values)."""
 
     messages: list[Message] = field(default_factory=list)
+    unlearnt: tuple[int, ...] = ()
+    """The answers, counted from 0, that stand in the history of later ones and aren't learnt themselves."""
+    thoughts: int = 0
+    """Answers before which a thought stood, which was left out."""
+    tools: int = 0
+    """Turns of programs, and questions to them, that were left out."""
     faults: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def fault(self, kind: str, **values: str) -> None:
@@ -50,23 +58,46 @@ class Turn:
 
     where: str
     role: str
+    """system, user, assistant or tool."""
     content: Any
+    marks: Mapping[str, Any] = field(default_factory=dict)
+    """What else is said of it: weight, train, thoughts, calls."""
 
 
-def trim(text: str) -> str:
-    """Take white space and zero-width characters off both ends."""
-    return text.strip(_ENDS)
+def read_row(values: Any) -> Row:
+    """Turn one decoded row of any known format into trimmed messages, or say all that is wrong with it."""
+    row = Row()
+    if not isinstance(values, dict):
+        row.fault("not_object", type=json_type(values))
+        return row
+    listed = _first(TURN_LISTS, values)
+    pair = next((pair for pair in PAIRS if pair.question in values), None)
+    if listed is not None:
+        found = _list_of_turns(row, values[listed], listed)
+    elif pair is not None:
+        found = _pair(row, values, pair)
+    else:
+        row.fault("unknown_format", keys=keys_of(values))
+        return row
+    turns = [turn for turn in found if not _says_nothing(turn)]
+    row.tools = sum(map(_is_of_tools, turns))
+    turns = [turn for turn in turns if not _is_of_tools(turn)]
+    system = _first(SYSTEM_KEYS, values)
+    if system is not None and not _says_nothing(own := Turn(system, "system", values[system])):
+        turns.insert(0, own)
+    if not row.faults:
+        _check_order(row, turns)
+    row.messages = [{"role": turn.role, "content": _text(row, turn)} for turn in turns]
+    answers = [turn for turn in turns if turn.role == "assistant"]
+    row.unlearnt = tuple(number for number, turn in enumerate(answers) if not _is_learnt(row, turn))
+    return row
 
 
-def shown(value: Any, limit: int = 60) -> str:
-    """Make anything from a file safe to print: control characters and lone surrogates escaped, long ones cut."""
-    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(value)[: limit + 1])
-    return text[:limit] + "…" if len(text) > limit else text
-
-
-def json_type(value: Any) -> str:
-    """Name the type as JSON does."""
-    return JSON_TYPES.get(type(value), "number")
+def _first(names: tuple[str, ...], values: Mapping[str, Any]) -> str | None:
+    for name in names:
+        if name in values:
+            return name
+    return None
 
 
 def _list_of_turns(row: Row, value: Any, name: str) -> Iterator[Turn]:
@@ -78,104 +109,68 @@ def _list_of_turns(row: Row, value: Any, name: str) -> Iterator[Turn]:
         if not isinstance(turn, dict):
             row.fault("turn_shape", where=where)
             continue
-        role_key = "from" if "from" in turn and "role" not in turn else "role"
-        if role_key not in turn or CONTENT_KEYS[role_key] not in turn:
+        role_key, content_key = _first(ROLE_KEYS, turn), _first(CONTENT_KEYS, turn)
+        said = turn[role_key] if role_key else None
+        role = ROLES.get(trim(said).casefold()) if isinstance(said, str) else None
+        if role_key is None or (content_key is None and role != "tool" and not _calls(turn)):
             row.fault("turn_shape", where=where)
             continue
-        role, roles = turn[role_key], ROLE_KEYS[role_key]
-        if not isinstance(role, str) or role not in roles:
-            row.fault("unknown_role", where=where, role=shown(role), right=" / ".join(roles))
+        if role is None:
+            row.fault("unknown_role", where=where, role=shown(said), right="system / user / assistant")
             role = "user"  # only the content is looked at now
-        yield Turn(where, roles[role], turn[CONTENT_KEYS[role_key]])
+        yield Turn(where, role, turn[content_key] if content_key else None, turn)
 
 
-@dataclass(frozen=True)
-class Conversation:
-    """Rows that hold a list of turns under one key: OpenAI's `messages`, ShareGPT's `conversations`."""
+def _pair(row: Row, values: dict[str, Any], pair: Pair) -> Iterator[Turn]:
+    """The history, then question and what is added to it as one user turn, then the answer.
 
-    key: str
-
-    def turns(self, row: Row, values: dict[str, Any]) -> Iterator[Turn]:
-        """Yield the turns of the list."""
-        yield from _list_of_turns(row, values[self.key], self.key)
-
-
-@dataclass(frozen=True)
-class Alpaca:
-    """`instruction`, `input`, `output`, and LLaMA-Factory's `history` (pairs of question and answer)."""
-
-    key: str = "instruction"
-
-    def turns(self, row: Row, values: dict[str, Any]) -> Iterator[Turn]:
-        """Yield the history, then instruction and input as one user turn, then the output."""
-        history = values.get("history") or []
-        if not isinstance(history, list):
-            history = [history]
-        for number, pair in enumerate(history, 1):
-            if isinstance(pair, list) and len(pair) == 2:
-                yield Turn(f"history #{number}", "user", pair[0])
-                yield Turn(f"history #{number}", "assistant", pair[1])
-            else:
-                row.fault("history_shape", where=f"history #{number}")
-        question = values["instruction"]
-        if (extra := values.get("input")) is not None and isinstance(question, str):
-            question = f"{question.rstrip()}\n{extra}" if isinstance(extra, str) else extra
-        yield Turn("instruction", "user", question)
-        yield from _answer(row, values, ("output",))
-
-
-@dataclass(frozen=True)
-class PromptCompletion:
-    """`prompt` with `completion` (or `response`), as text or, as trl has it too, as lists of messages."""
-
-    key: str = "prompt"
-
-    def turns(self, row: Row, values: dict[str, Any]) -> Iterator[Turn]:
-        """Yield the prompt's turns, then the completion's."""
-        prompt = values["prompt"]
-        if isinstance(prompt, list):
-            yield from _list_of_turns(row, prompt, "prompt")
+    Question and answer may be lists of turns too, as trl has them.
+    """
+    history = (values.get(pair.history) if pair.history else None) or []
+    if not isinstance(history, list):
+        history = [history]
+    for number, both in enumerate(history, 1):
+        if isinstance(both, list) and len(both) == 2:
+            yield Turn(f"{pair.history} #{number}", "user", both[0])
+            yield Turn(f"{pair.history} #{number}", "assistant", both[1])
         else:
-            yield Turn("prompt", "user", prompt)
-        yield from _answer(row, values, ("completion", "response"))
-
-
-def _answer(row: Row, values: dict[str, Any], names: tuple[str, ...]) -> Iterator[Turn]:
-    name = next((name for name in names if name in values), None)
-    if name is None:
-        row.fault("no_answer_field", field=" / ".join(names), keys=_keys(values))
-    elif isinstance(values[name], list) and isinstance(values.get("prompt"), list):
-        yield from _list_of_turns(row, values[name], name)
+            row.fault("history_shape", where=f"{pair.history} #{number}")
+    question = values[pair.question]
+    if pair.adds and (extra := values.get(pair.adds)) is not None and isinstance(question, str):
+        question = f"{question.rstrip()}\n{extra}" if isinstance(extra, str) else extra
+    yield from _side(row, pair.question, "user", question)
+    answer = _first(pair.answers, values)
+    if answer is None:
+        row.fault("no_answer_field", field=" / ".join(pair.answers), keys=keys_of(values))
     else:
-        yield Turn(name, "assistant", values[name])
+        thought = {key: values[key] for key in THOUGHT_KEYS if key in values}
+        yield from _side(row, answer, "assistant", values[answer], thought)
 
 
-FORMATS = (Conversation("messages"), Conversation("conversations"), Alpaca(), PromptCompletion())
-
-
-def read_row(values: Any) -> Row:
-    """Turn one decoded JSON row of any known format into trimmed messages, or say all that is wrong with it."""
-    row = Row()
-    if not isinstance(values, dict):
-        row.fault("not_object", type=json_type(values))
-        return row
-    reader = next((reader for reader in FORMATS if reader.key in values), None)
-    if reader is None:
-        row.fault("unknown_format", keys=_keys(values))
-        return row
-    turns = [turn for turn in reader.turns(row, values) if not _says_nothing(turn)]
-    if not _says_nothing(own := Turn("system", "system", values.get("system"))):
-        turns.insert(0, own)
-    if not row.faults:
-        _check_order(row, turns)
-    row.messages = [{"role": turn.role, "content": _text(row, turn)} for turn in turns]
-    return row
+def _side(row: Row, name: str, role: str, value: Any, marks: Mapping[str, Any] | None = None) -> Iterator[Turn]:
+    if isinstance(value, list) and isinstance(_joined(value), list):
+        yield from _list_of_turns(row, value, name)
+    else:
+        yield Turn(name, role, value, marks or {})
 
 
 def _says_nothing(turn: Turn) -> bool:
     """An empty system prompt is none: many exports write one into every row."""
-    content = _joined(turn.content)
-    return turn.role == "system" and (content is None or (isinstance(content, str) and not trim(content)))
+    return turn.role == "system" and _is_blank(turn.content)
+
+
+def _is_of_tools(turn: Turn) -> bool:
+    """A program's turn, or an answer that only asks one: what a character says is none of these."""
+    return turn.role == "tool" or (turn.role == "assistant" and _calls(turn.marks) and _is_blank(turn.content))
+
+
+def _calls(marks: Mapping[str, Any]) -> bool:
+    return any(marks.get(key) for key in CALL_KEYS)
+
+
+def _is_blank(content: Any) -> bool:
+    content = _joined(content)
+    return content is None or (isinstance(content, str) and not trim(content))
 
 
 def _check_order(row: Row, turns: list[Turn]) -> None:
@@ -202,11 +197,39 @@ def _text(row: Row, turn: Turn) -> str:
     if not isinstance(content, str):
         row.fault("content_type", where=turn.where, type=json_type(content))
         return ""
-    if not (text := trim(content)):
+    text = trim(content)
+    if turn.role == "assistant":
+        text = _without_thought(row, turn, text)
+    if not text:
         row.fault("empty", where=turn.where)
     if bad := _BAD.search(text):
         row.fault("bad_character", where=turn.where, character=f"U+{ord(bad[0]):04X}")
     return text
+
+
+def _without_thought(row: Row, turn: Turn, text: str) -> str:
+    """The answer alone: the prompt that a model is trained and served with has closed its thought."""
+    answer = text
+    while thought := _THOUGHT.match(answer):
+        answer = trim(answer[thought.end() :])
+    if answer.startswith(_OPEN_THOUGHT):
+        row.fault("open_thought", where=turn.where)
+    told = any(isinstance(turn.marks.get(key), str | list | dict) and turn.marks[key] for key in THOUGHT_KEYS)
+    row.thoughts += told or answer != text
+    return answer
+
+
+def _is_learnt(row: Row, turn: Turn) -> bool:
+    """Whether `weight` (0 or 1, of OpenAI's fine-tuning format) and `train` (true or false) let an answer be learnt."""
+    learnt = True
+    for name in ("weight", "train"):
+        value = turn.marks.get(name)
+        if value is None:
+            continue
+        if isinstance(value, bool) is not (name == "train") or value not in (0, 1):
+            row.fault("weight", where=turn.where, name=name, value=shown(value))
+        learnt = learnt and value != 0
+    return learnt
 
 
 def _joined(content: Any) -> Any:
@@ -218,7 +241,3 @@ def _joined(content: Any) -> Any:
 
 def _is_text_part(part: Any) -> bool:
     return isinstance(part, dict) and part.get("type") == "text" and isinstance(part.get("text"), str)
-
-
-def _keys(values: dict[str, Any]) -> str:
-    return ", ".join(shown(key, 30) for key in list(values)[:12]) or "–"

@@ -140,17 +140,21 @@ def _prepare(job: Job, base: BaseModel, listener: Listener) -> Prepared:
 def _encoded(
     job: Job, data: Dataset, chat_format: ChatFormat, tokenizer: Any, listener: Listener
 ) -> tuple[EncodedDialogues, EncodedDialogues]:
-    from lora_trainer.data.dataset import Finding, raise_on_faults
+    from lora_trainer.data.dataset import raise_on_faults
     from lora_trainer.data.encode import encode
+    from lora_trainer.data.findings import Finding
 
     rows: list[EncodedDialogues] = []
     findings: list[Finding] = []
     for dialogues in (data.train, data.val):
-        encoded, too_long = encode(dialogues, chat_format, tokenizer, job.plan.max_length)
+        encoded, faults = encode(dialogues, chat_format, tokenizer, job.plan.max_length)
         rows.append(encoded)
-        findings += too_long
+        findings += faults
     if findings and not job.request.skip_bad_rows:
         raise_on_faults(replace(data, findings=tuple(findings)))
-    if findings:
-        listener(Note("note.too_long_skipped", {"count": len(findings), "max_length": job.plan.max_length}))
+    too_long = sum(finding.key == "data.fault.too_long" for finding in findings)
+    if too_long:
+        listener(Note("note.too_long_skipped", {"count": too_long, "max_length": job.plan.max_length}))
+    if others := len(findings) - too_long:
+        listener(Note("note.control_skipped", {"count": others}))
     return rows[0], rows[1]

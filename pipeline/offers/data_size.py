@@ -37,7 +37,7 @@ class _Talk:
     prompt: tuple[float, float]
     """Of its system prompt."""
     turns: tuple[tuple[tuple[float, float], tuple[float, float]], ...]
-    """Of what is said before each answer, and of the answer."""
+    """Of what is said before each answer that is learnt, and of the answer."""
 
 
 @dataclass(frozen=True)
@@ -114,13 +114,13 @@ def _counted(text: str) -> tuple[float, float]:
 
 
 def _talk(dialogue: Dialogue) -> _Talk:
-    before, turns = (0.0, 0.0), []
-    for message in dialogue.messages:
+    before, turns, learnt = (0.0, 0.0), [], dialogue.learnt
+    for at, message in enumerate(dialogue.messages):
         small, large = _counted(message["content"])
         tokens = (small + _TURN, large + _TURN)
         if message["role"] == "system":
             continue
-        if message["role"] == "assistant":
+        if at in learnt:
             turns.append((before, tokens))
             before = (0.0, 0.0)
         else:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from lora_trainer.data.dataset import Dataset
-from lora_trainer.data.dialogues import contents
+from lora_trainer.data.dialogues import contents, learnt_answers
 from pipeline.outcome.comparison.questions import ALWAYS
 from pipeline.outcome.report_card.general import Language, language_of_answers
 
 
 def language_of(data: Dataset) -> Language:
     """The language of the training answers."""
-    return language_of_answers(contents(data.train, "assistant"))
+    return language_of_answers(learnt_answers(data.train))
 
 
 def questions_along(data: Dataset, count: int) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from lora_trainer.data.dialogues import contents
+from lora_trainer.data.dialogues import contents, learnt_answers
 from pipeline.outcome.answers import comparison_of
 from pipeline.outcome.card import Card
 from pipeline.outcome.points import Point, points_of
@@ -81,4 +81,4 @@ def _taught(run: Run) -> tuple[Taught, set[str]] | None:
     if data is None:
         return None
     rows = data.train
-    return Taught(list(contents(rows, "assistant"))), set(contents(rows, "user"))
+    return Taught(list(learnt_answers(rows))), set(contents(rows, "user"))

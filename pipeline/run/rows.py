@@ -12,6 +12,7 @@ import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lora_trainer.data.dataset import Dataset, fingerprint
 from lora_trainer.data.dialogues import Dialogue, Dialogues
@@ -38,7 +39,8 @@ def keep_rows(folder: Path, data: Dataset) -> None:
     lines = []
     for part, dialogues in (("train", data.train), ("val", data.val)):
         for dialogue in dialogues:
-            row = {"part": part, "file": dialogue.file, "line": dialogue.line, "messages": list(dialogue.messages)}
+            row = {"part": part, "file": dialogue.file, "line": dialogue.line, "messages": _marked(dialogue)}
+            row |= {"unit": dialogue.unit} if dialogue.unit != "line" else {}
             row |= {key: v for key, v in (("style", dialogue.style), ("category", dialogue.category)) if v is not None}
             lines.append(json.dumps(row, ensure_ascii=False) + "\n")
     path = folder / NAME
@@ -60,9 +62,7 @@ def rows_of(run: Run) -> Dataset | None:
         with gzip.open(path, "rt", encoding="utf-8") as lines:
             for line in lines:
                 row = json.loads(line)
-                messages = tuple(dict(message) for message in row["messages"])
-                style, category = row.get("style"), row.get("category")
-                parts[row["part"]].append(Dialogue(messages, row["file"], row["line"], style, category))
+                parts[row["part"]].append(_dialogue(row))
     except (OSError, EOFError, ValueError, LookupError, TypeError):
         return None
     if not parts["train"]:
@@ -77,6 +77,28 @@ def rows_of(run: Run) -> Dataset | None:
         fingerprint=fingerprint(parts["train"], parts["val"], system),
         files={str(path): {"rows": len(parts["train"]), "sha256": hashlib.sha256(content).hexdigest()}},
         split=bool(run.record["data"].get("split")),
+    )
+
+
+def _marked(dialogue: Dialogue) -> list[dict[str, Any]]:
+    """The messages, those that aren't learnt marked as in OpenAI's fine-tuning format."""
+    learnt = dialogue.learnt
+    return [
+        {**message, "weight": 0} if message["role"] == "assistant" and at not in learnt else message
+        for at, message in enumerate(dialogue.messages)
+    ]
+
+
+def _dialogue(row: dict[str, Any]) -> Dialogue:
+    answers = [message for message in row["messages"] if message["role"] == "assistant"]
+    return Dialogue(
+        messages=tuple({k: v for k, v in message.items() if k != "weight"} for message in row["messages"]),
+        file=row["file"],
+        line=row["line"],
+        style=row.get("style"),
+        category=row.get("category"),
+        unlearnt=tuple(number for number, answer in enumerate(answers) if answer.get("weight") == 0),
+        unit="row" if row.get("unit") == "row" else "line",
     )
 
 

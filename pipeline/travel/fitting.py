@@ -182,18 +182,25 @@ def _check_unpacked(archive: Archive, path: Path) -> None:
 
 
 def _are_dialogues(path: Path) -> bool:
-    """Whether every row is one: roles that there are, in turns, the assistant last, and texts."""
+    """Whether every row is one: roles that there are, in turns, the assistant last, texts, and an answer to learn."""
     with GzipFile(path) as lines:
         for line in lines:
             row = json.loads(line)
             turns = [message for message in row["messages"] if message.get("role") != "system"]
             roles = [message.get("role") for message in turns]
             alternate = ["user", "assistant"] * (len(turns) // 2)
-            texts = all(isinstance(m.get("content"), str) and set(m) == {"role", "content"} for m in row["messages"])
+            texts = all(isinstance(m.get("content"), str) and _is_plain(m) for m in row["messages"])
+            learnt = any("weight" not in message for message in turns if message["role"] == "assistant")
             named = isinstance(row["file"], str) and type(row["line"]) is int
-            if not (texts and named and roles and roles == alternate and len(row["messages"]) - len(turns) <= 1):
+            if not (texts and named and learnt and roles == alternate and len(row["messages"]) - len(turns) <= 1):
                 return False
     return True
+
+
+def _is_plain(message: Mapping[str, Any]) -> bool:
+    """Role and content, and of an answer perhaps that it isn't learnt."""
+    is_unlearnt = message.get("role") == "assistant" and message.get("weight") == 0
+    return set(message) == ({"role", "content", "weight"} if is_unlearnt else {"role", "content"})
 
 
 def _unfit(archive: Archive, field: str) -> DataError:

@@ -16,11 +16,10 @@ from typing import Any
 
 from file_formats.gguf import ARRAY, STRING, GgufHead, encode, read_head
 from lora_trainer.errors import DataError, UserError
-from tests.fuzz.mutations import changed, damaged, odd_value, overwritten, pick, plain, written
+from tests.fuzz.mutations import changed, damaged, odd_value, overwritten, pick, written
+from tests.fuzz.rows import LAYOUTS, ROWS_OF_A_FILE
 from tests.support.tiny import make_tiny
 from wizard import words
-
-ROWS_OF_A_FILE = 10
 
 
 @dataclass(frozen=True)
@@ -198,31 +197,9 @@ def _use_gguf(folder: Path) -> None:
 # Dialogues
 
 
-def _row(number: int) -> Any:
-    talk = [("system", "你是林栀。"), ("user", f"第{number}问？ 🙂"), ("assistant", f"（点头）{number}")]
-    kinds: tuple[Any, ...] = (
-        {"messages": [{"role": role, "content": text} for role, text in talk], "style": "x", "category": "y"},
-        {"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": f"b{number}"}], "system": "s"},
-        {"instruction": "a", "input": "b", "output": f"c{number}", "history": [["d", "e"]]},
-        {"prompt": "a", "completion": f"b{number}"},
-        {"prompt": [{"role": "user", "content": "a"}], "response": [{"role": "assistant", "content": f"b{number}"}]},
-        {
-            "messages": [
-                {"role": "user", "content": [{"type": "text", "text": "a"}]},
-                *[{"role": "assistant", "content": "b"}],
-            ]
-        },
-    )
-    return kinds[number % len(kinds)]
-
-
 def _mutate_rows(_: Path, folder: Path, chance: Random) -> None:
-    share = chance.choice((0, 0.05, 0.3, 0.8))
     for name in ("train", "val")[: chance.choice((1, 1, 2))]:
-        rows = [_row(chance.randrange(1000)) for _ in range(ROWS_OF_A_FILE)]
-        raw = [plain(changed(row, chance) if chance.random() < share else row, chance) for row in rows]
-        raw = [damaged(line, chance) if chance.random() < share / 6 else line for line in raw]
-        data = b"\n".join(raw) + chance.choice((b"", b"\n"))
+        data = pick(chance, *((weight, lambda make=make: make(chance)) for weight, make in LAYOUTS))
         (folder / f"{name}.jsonl").write_bytes(damaged(data, chance) if chance.random() < 0.2 else data)
 
 

@@ -32,6 +32,7 @@ KEYS = (
     "attn_implementation", "_attn_implementation_internal", "dtype", "torch_dtype", "head_dim", "sliding_window",
     "text_config", "vision_config", "per_layer_config", "is_encoder_decoder", "num_experts", "pruned_heads", "id2label",
     "tokenizer_class", "added_tokens_decoder", "extra_special_tokens", "chat_template", "model_max_length", "backend",
+    "weight", "train", "tool_calls", "reasoning_content", "value", "text", "question", "answer", "问", "答", "input",
     "messages", "conversations", "system", "role", "content", "prompt", "completion", "instruction", "history", "from",
 )  # fmt: skip
 

@@ -366,7 +366,7 @@ WORDS_AND_VALUES = (
                 'row.fault("not_object", type=',
                 'row.fault("not_object", kind=',
             ),
-            ("a tuple", "lora_trainer/data/files.py", '{"last": line', '{"lsat": line'),
+            ("a tuple", "lora_trainer/data/encode.py", '{"tokens": tokens', '{"tokesn": tokens'),
             ("a note of the summary", RUN, "epochs=best.plan.epochs)", "epcohs=best.plan.epochs)"),
             ("a set of numbers", NUMBERS, "rank=rank, epochs=epochs)", "rnak=rank, epochs=epochs)"),
         )

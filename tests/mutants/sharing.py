@@ -45,7 +45,7 @@ MUTANTS = (
     ),
     Mutant(
         "each validation row is compared with every training row",
-        "lora_trainer/data/dataset.py",
+        "lora_trainer/data/reading.py",
         "for dialogue in val if dialogue.key in lines]",
         "for dialogue in val if dialogue.key in list(lines)]",
         (

@@ -6,7 +6,8 @@ from tests.mutants.mutant import Mutant
 
 _ENGINE, _TESTS = "lora_trainer/engine", "tests/lora_trainer"
 _FORMAT, _TEMPLATE = "lora_trainer/chat_format.py", "lora_trainer/chat_template.py"
-_ENCODE, _TRAIN = "lora_trainer/data/encode.py", "lora_trainer/train.py"
+_ENCODE, _ENCODER = "lora_trainer/data/encode.py", "lora_trainer/data/encoder.py"
+_TRAIN = "lora_trainer/train.py"
 
 _RATES = (
     f"{_TESTS}/engine/test_step_trainer.py"
@@ -375,11 +376,11 @@ MUTANTS = (
         (f"{_TESTS}/data/test_encode.py::test_an_end_of_turn_inside_any_message_is_a_fault",),
     ),
     Mutant(
-        "texts are cut before tokens that swallow the white space before them", _ENCODE, " or token.lstrip", "", _CUTS
+        "texts are cut before tokens that swallow the white space before them", _ENCODER, " or token.lstrip", "", _CUTS
     ),
-    Mutant("texts are cut before tokens that stand alone", _ENCODE, " or token.single_word", "", _CUTS),
-    Mutant("texts are cut before tokens that are normalised", _ENCODE, "token.normalized or ", "", _CUTS),
-    Mutant("texts are cut within tokens that end with another one", _ENCODE, " or _is_met(text, added)", "", _CUTS),
+    Mutant("texts are cut before tokens that stand alone", _ENCODER, " or token.single_word", "", _CUTS),
+    Mutant("texts are cut before tokens that are normalised", _ENCODER, "token.normalized or ", "", _CUTS),
+    Mutant("texts are cut within tokens that end with another one", _ENCODER, " or _is_met(text, added)", "", _CUTS),
     Mutant(
         "a dialogue of just the most tokens is refused",
         _ENCODE,
@@ -388,12 +389,12 @@ MUTANTS = (
         (f"{_TESTS}/data/test_encode.py::test_a_dialogue_that_is_too_long_is_a_fault_and_nothing_is_cut",),
     ),
     Mutant(
-        "the end of turn is not learnt", _ENCODE, "[self.lead_tokens :] + self.end", "[self.lead_tokens :]", _SERVED
+        "the end of turn is not learnt", _ENCODER, "[self.lead_tokens :] + self.end", "[self.lead_tokens :]", _SERVED
     ),
-    Mutant("prompts have no BOS", _ENCODE, "(self.bos + next(ids),", "(next(ids),", _SERVED),
+    Mutant("prompts have no BOS", _ENCODER, "(self.bos + next(ids),", "(next(ids),", _SERVED),
     Mutant(
         "an answer begins with a space that the model would not write",
-        _ENCODE,
+        _ENCODER,
         '(fmt.generation_prompt, len(behind[0])) if differs else ("", 0)',
         '("", 0)',
         (f"{_TESTS}/data/test_encode.py::test_an_answer_has_no_space_before_it_that_only_the_beginning_of_a_text_has",),

@@ -78,8 +78,8 @@ MUTANTS = (
     Mutant(
         "an empty system message is a fault",
         "lora_trainer/data/formats.py",
-        "for turn in reader.turns(row, values) if not _says_nothing(turn)]",
-        "for turn in reader.turns(row, values)]",
+        "for turn in found if not _says_nothing(turn)]",
+        "for turn in found]",
         (_DATASET + "test_an_empty_system_message_is_no_system_message",),
     ),
 )

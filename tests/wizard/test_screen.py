@@ -43,6 +43,7 @@ class Found:
     line: int
     key: str
     values: dict[str, Any] = field(default_factory=dict)
+    unit: str = "line"
 
 
 def started(total: int = 60) -> TrainingStarted:
@@ -217,6 +218,11 @@ def test_twenty_findings_are_shown_and_all_are_counted(capsys: pytest.CaptureFix
     assert "train.jsonl:21 " not in shown
     assert "还有 5 处问题" in shown
     assert shown.index("train.jsonl") < shown.index("val.jsonl  ")
+
+
+def test_a_row_of_a_file_without_lines_is_told_as_a_row(capsys: pytest.CaptureFixture[str]) -> None:
+    Screen().findings([Found("fault", "train.parquet", 7, "ask.empty", unit="row")])
+    assert "train.parquet 第 7 条  " in capsys.readouterr().out
 
 
 def test_a_check_shows_its_state_and_its_reason(capsys: pytest.CaptureFixture[str]) -> None:

@@ -31,6 +31,8 @@ class FindingLike(Protocol):
     @property
     def line(self) -> int: ...
     @property
+    def unit(self) -> str: ...
+    @property
     def key(self) -> str: ...
     @property
     def values(self) -> Mapping[str, Any]: ...
@@ -72,11 +74,18 @@ def finding_lines(findings: Sequence[FindingLike], kind: str) -> list[str]:
     own = [finding for finding in findings if finding.kind == kind]
     lines = []
     for finding in own[:SHOWN_FINDINGS]:
-        place = f"{finding.file}:{finding.line}" if finding.line else finding.file
-        lines.append(f"{place}  {t(finding.key, **finding.values)}")
+        lines.append(f"{_place(finding)}  {t(finding.key, **finding.values)}")
     if len(own) > SHOWN_FINDINGS:
         lines.append(t(f"data.more_{kind}s", count=len(own) - SHOWN_FINDINGS))
     return lines
+
+
+def _place(finding: FindingLike) -> str:
+    if not finding.line:
+        return finding.file
+    if finding.unit == "row":
+        return t("data.row", file=finding.file, number=finding.line)
+    return f"{finding.file}:{finding.line}"
 
 
 def summary_facts(summary: Summary, blocks: str, width: int) -> RenderableType:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from lora_trainer.data.dataset import Dataset
-from lora_trainer.data.dialogues import Dialogue, contents
+from lora_trainer.data.dialogues import Dialogue, contents, learnt_answers
 from lora_trainer.events import Listener, Note
 from pipeline.outcome.asked import Question
 from pipeline.outcome.report_card.general import Language, language_of_answers
@@ -57,7 +57,7 @@ def choose_questions(
     `system` is the model's own system prompt: a row with another one is asked under that. `data` None (an older run's
     rows weren't kept): without the rows' questions, and in the language of the system prompt.
     """
-    taught = contents(data.train, "assistant") if data is not None else (system or "",)
+    taught = learnt_answers(data.train) if data is not None else (system or "",)
     language = language_of_answers(taught)
     found = [Question(ALWAYS[language], "always")]
     found += [Question(text, "character") for text in CHARACTER[language]]

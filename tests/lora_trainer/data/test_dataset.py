@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -13,41 +11,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lora_trainer.data.dataset import Dataset, load_dataset, raise_on_faults
+from lora_trainer.data.dataset import load_dataset, raise_on_faults
 from lora_trainer.data.dialogues import Dialogue
 from lora_trainer.errors import DataError
+from tests.support.data_files import chat, kinds, lines, load, notes, turns
 from tests.support.project import ROOT
 
 TEXTS = ROOT / "wizard" / "texts"
-
-
-def chat(user: str = "hi", answer: str = "hello", system: str | None = None) -> dict[str, Any]:
-    first = [{"role": "system", "content": system}] if system else []
-    return {"messages": [*first, {"role": "user", "content": user}, {"role": "assistant", "content": answer}]}
-
-
-def turns(*pairs: tuple[Any, Any]) -> dict[str, Any]:
-    return {"messages": [{"role": role, "content": content} for role, content in pairs]}
-
-
-def lines(*rows: Any) -> bytes:
-    return b"".join((r if isinstance(r, bytes) else json.dumps(r, ensure_ascii=False).encode()) + b"\n" for r in rows)
-
-
-def load(folder: Path, train: bytes, val: bytes | None = None, **options: Any) -> Dataset:
-    folder.mkdir(exist_ok=True)
-    (folder / "train.jsonl").write_bytes(train)
-    if val is not None:
-        (folder / "val.jsonl").write_bytes(val)
-    return load_dataset(folder, **options)
-
-
-def kinds(dataset: Dataset) -> list[tuple[int, str]]:
-    return [(finding.line, finding.key.removeprefix("data.fault.")) for finding in dataset.faults]
-
-
-def notes(dataset: Dataset) -> dict[str, dict[str, Any]]:
-    return {finding.key.removeprefix("data.note."): finding.values for finding in dataset.notes}
 
 
 FOUR_FORMATS = lines(
@@ -89,11 +59,11 @@ def test_every_fault_of_a_file_is_found_in_one_go_with_its_line(tmp_path: Path) 
         (b'{"messages": [', "json"),
         (b'{"prompt": "\xff\xfe", "completion": "x"}', "utf8"),
         ([chat()], "not_object"),
-        ({"question": "q", "answer": "a"}, "unknown_format"),
+        ({"title": "q", "body": "a"}, "unknown_format"),
         (b"", None),
         (turns(("user", "hi"), ("assistant", " \u200b ")), "empty"),
         (turns(("user", 7), ("assistant", "seven")), "content_type"),
-        (turns(("user", "hi"), ("bot", "hello")), "unknown_role"),
+        (turns(("user", "hi"), ("narrator", "hello")), "unknown_role"),
         (turns(("user", "a"), ("user", "b"), ("assistant", "c")), "two_users"),
         (turns(("user", "a"), ("assistant", "b"), ("assistant", "c")), "two_assistants"),
         (turns(("user", "a")), "no_assistant"),
@@ -130,7 +100,7 @@ def test_two_faults_of_one_row_are_both_told_and_one_kind_names_all_its_places(t
 
 
 def test_an_unknown_role_does_not_hide_its_turns_empty_content(tmp_path: Path) -> None:
-    dataset = load(tmp_path, lines(turns(("user", "a"), ("bot", ""))))
+    dataset = load(tmp_path, lines(turns(("user", "a"), ("narrator", ""))))
     assert kinds(dataset) == [(1, "unknown_role"), (1, "empty")]
 
 
@@ -140,35 +110,6 @@ def test_openai_content_parts_of_text_are_joined_and_pictures_are_a_fault(tmp_pa
     assert dataset.train[0].messages[0]["content"] == "Hello there"
     dataset = load(tmp_path, lines(turns(("user", [{"type": "image_url", "image_url": {}}]), ("assistant", "a"))))
     assert kinds(dataset) == [(1, "content_type")]
-
-
-@pytest.mark.parametrize("indent", [None, 0, 2])
-def test_a_json_array_is_one_finding_whose_command_mends_the_file(tmp_path: Path, indent: int | None) -> None:
-    rows = [chat(f"问{i}", "答") for i in range(3)]
-    folder = tmp_path / "it's my 数据"
-    folder.mkdir()
-    dataset = load(folder, json.dumps(rows, ensure_ascii=False, indent=indent).encode())
-    (finding,) = dataset.findings
-    assert (finding.key, finding.line, finding.values["rows"]) == ("data.fault.array", 0, 3)
-    run_in_shell(finding.values["command"])
-    fixed = load_dataset(folder, train_file=Path(finding.values["fixed"]))
-    assert not fixed.faults
-    assert [d.messages[0]["content"] for d in fixed.train] == ["问0", "问1", "问2"]
-
-
-@pytest.mark.parametrize(("codec", "name"), [("utf-16", "UTF-16"), ("utf-16-be", "UTF-16"), ("gb18030", "GBK")])
-def test_another_encoding_is_one_finding_whose_command_mends_the_file(tmp_path: Path, codec: str, name: str) -> None:
-    text = lines(*(chat(f"你好呀，第{i}句", "嗯……（低头）") for i in range(30))).decode()
-    dataset = load(tmp_path, text.encode(codec))
-    (finding,) = dataset.findings
-    assert (finding.key, finding.values["encoding"]) == ("data.fault.encoding", name)
-    run_in_shell(finding.values["command"])
-    assert (tmp_path / "train.fixed.jsonl").read_text(encoding="utf-8") == text
-
-
-def run_in_shell(command: str) -> None:
-    assert command.startswith("python ")
-    subprocess.run(f'"{sys.executable}"' + command.removeprefix("python"), shell=True, check=True)
 
 
 def test_objects_over_several_lines_are_one_finding(tmp_path: Path) -> None:
@@ -308,7 +249,7 @@ def test_a_missing_folder_file_or_a_near_miss_is_an_error_that_says_so(tmp_path:
 
     assert failure(data_dir=tmp_path / "no").key == "error.data.no_folder"
     assert failure().key == "error.data.no_file"
-    (tmp_path / "train.json").write_bytes(b"[]")
+    (tmp_path / "train.json").write_bytes(lines(chat()))
     assert failure().values == {"file": str(tmp_path / "train.jsonl"), "found": "train.json"}
     (tmp_path / "train.jsonl").mkdir()
     assert failure().key in ("error.data.unreadable", "error.data.no_file_near")
@@ -371,7 +312,8 @@ def test_a_row_is_looked_up_among_the_others_and_not_compared_with_each(
 
 
 def test_every_fault_and_note_has_words_that_its_values_fill(tmp_path: Path) -> None:
-    data = lines(chat("a", system="S"), chat("a", system="S"), chat("b"), b"{", turns(("user", "{x}"), ("bot", "{0}")))
+    odd = turns(("user", "{x}"), ("narrator", "{0}"))
+    data = lines(chat("a", system="S"), chat("a", system="S"), chat("b"), b"{", odd)
     dataset = load(tmp_path, data, lines(chat("b"), b'"\x1b[31m'))
     for language in ("zh", "en"):
         texts = json.loads((TEXTS / f"{language}.json").read_text(encoding="utf-8"))

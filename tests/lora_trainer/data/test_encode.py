@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from lora_trainer.chat_format import ChatFormat
 from lora_trainer.data.dialogues import Dialogue
 from lora_trainer.data.encode import encode
+from lora_trainer.data.encoder import Encoder
+from lora_trainer.data.layouts.file_row import Unit
 from lora_trainer.errors import BaseModelError
 from lora_trainer.models.load import chat_format_of, load_tokenizer
 from lora_trainer.models.source import resolve_base_model
@@ -21,11 +23,13 @@ from tests.support.tiny import FAMILIES, make_tiny
 SYSTEM = "你是林栀，说话轻软。"
 
 
-def dialogue(*turns: str, system: str | None = SYSTEM, line: int = 1) -> Dialogue:
+def dialogue(
+    *turns: str, system: str | None = SYSTEM, line: int = 1, unlearnt: tuple[int, ...] = (), unit: Unit = "line"
+) -> Dialogue:
     roles = ("user", "assistant")
     messages = [{"role": roles[i % 2], "content": text} for i, text in enumerate(turns)]
     first = [{"role": "system", "content": system}] if system else []
-    return Dialogue((*first, *messages), "data/train.jsonl", line)
+    return Dialogue((*first, *messages), "data/train.jsonl", line, unlearnt=unlearnt, unit=unit)
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +116,53 @@ def test_an_end_of_turn_inside_any_message_is_a_fault(families: dict[str, tuple[
     assert [f.key for f in faults] == ["data.fault.end_of_turn"] and len(talks) == 0
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_control_token_that_the_tokenizer_takes_out_of_a_text_is_a_fault(
+    families: dict[str, tuple[ChatFormat, Any]], family: str
+) -> None:
+    fmt, tokenizer = families[family]
+    special = [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
+    others = [token for token in special if token != fmt.end_of_turn]
+    assert others
+    for token in others:
+        row = dialogue("a", "b", "c", f"x {token} y", line=7, unit="row")
+        (fault,) = encode([dialogue("a", "b"), row], fmt, tokenizer, 1000)[1]
+        assert (fault.line, fault.unit, fault.key, fault.values) == (
+            7, "row", "data.fault.control_token", {"token": token},
+        )  # fmt: skip
+    # [INST] is one of Mistral's alone, a thought's end and half a token nobody's
+    harmless = dialogue("[INST]" if "[INST]" not in special else "a", f"</think> {special[0][:-1]}", system=None)
+    assert not encode([harmless], fmt, tokenizer, 1000)[1]
+
+
+def test_a_token_that_stands_for_itself_as_a_word_alone_is_a_fault_as_such_alone(tmp_path: Path) -> None:
+    from tokenizers import AddedToken
+
+    base = resolve_base_model(str(make_tiny(tmp_path / "tiny", "qwen2")))
+    tokenizer = load_tokenizer(base)
+    tokenizer.add_special_tokens({"additional_special_tokens": [AddedToken("STOP", single_word=True, special=True)]})
+    talks = [dialogue("a", "NONSTOP"), dialogue("a", "all STOP")]
+    faults = encode(talks, chat_format_of(base, tokenizer), tokenizer, 1000)[1]
+    assert [fault.values for fault in faults] == [{"token": "STOP"}]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_an_answer_that_isnt_learnt_is_no_sequence_but_history_of_the_later_ones(
+    families: dict[str, tuple[ChatFormat, Any]], family: str
+) -> None:
+    fmt, tokenizer = families[family]
+    turns = ("a", "first", "b", "second", "c", "third", "d", "fourth")
+    (whole, marked, other), _ = encode(
+        [dialogue(*turns), dialogue(*turns, unlearnt=(0, 3)), dialogue(*turns[:4], unlearnt=(0,))], fmt, tokenizer, 1000
+    )
+    assert marked.sequences == whole.sequences[1:3]
+    assert other.sequences == whole.sequences[1:2]
+    assert marked.supervised_tokens == sum(len(sequence.completion_ids) for sequence in whole.sequences[1:3])
+    encoded, _ = encode([dialogue(*turns, unlearnt=(0, 3))], fmt, tokenizer, 1000)
+    assert encoded.counts() == (2, marked.supervised_tokens)
+    assert encoded.most_tokens() == (len(marked.sequences[1]), sum(map(len, marked.sequences)))
+
+
 def test_an_end_of_turn_that_is_no_single_token_is_refused(families: dict[str, tuple[ChatFormat, Any]]) -> None:
     fmt, tokenizer = families["qwen2"][0], families["llama"][1]
     with pytest.raises(BaseModelError, match="end_of_turn"):
@@ -139,6 +190,9 @@ def test_encoded_dialogues_are_found_again_in_the_cache(
     assert list(again) == list(fresh) and len(list(cache.iterdir())) == 1
     encode(talks, fmt, tokenizer, 61, cache=cache)
     assert len(list(cache.iterdir())) == 2
+    marked = [dialogue("a", "b", "c", "d", unlearnt=unlearnt) for unlearnt in ((), (0,))]
+    first, second = (encode([talk], fmt, tokenizer, 1000, cache=cache)[0].counts()[0] for talk in marked)
+    assert (first, second) == (2, 1)
 
 
 @settings(max_examples=30, deadline=None)
@@ -162,12 +216,10 @@ def test_a_text_cut_at_special_tokens_has_the_ids_of_the_whole(
     words = st.sampled_from([*others, *halves, " ", "\n", "\n\n", "hello", "é", "在吗", "<", "|>", "\u3000"])
     turns = data.draw(st.lists(st.lists(words, min_size=1, max_size=6).map("".join), min_size=2, max_size=4))
     talk = dialogue(*turns[: len(turns) // 2 * 2])
-    found = encode([talk], fmt, tokenizer, 10_000)[0]
-    if found:  # pieces may make up an end of turn
-        sequence = found[0].sequences[-1]
-        bos = [tokenizer.bos_token_id] if fmt.tokenizer_adds_bos else []
-        prompt = fmt.render(talk.messages[:-1])
-        assert sequence.prompt_ids == bos + tokenizer(prompt, add_special_tokens=False).input_ids
+    prompt_ids, _ = next(Encoder(fmt, tokenizer, tokenizer.eos_token_id).encode([talk]))[-1]
+    bos = [tokenizer.bos_token_id] if fmt.tokenizer_adds_bos else []
+    prompt = fmt.render(talk.messages[:-1])
+    assert list(prompt_ids) == bos + tokenizer(prompt, add_special_tokens=False).input_ids
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,9 @@ ENGLISH = 'They said: "It’s a café – or isn’t it?"'
         ('{"a": "' + ENGLISH + '"}', "utf-16-be", "utf-16-be"),
         ('{"a": "b"}', "utf-32", "utf-32"),
         (ENGLISH, "cp1252", "cp1252"),
+        ("It isn’t fine, don’t worry.", "cp1252", "cp1252"),
+        ("Señor niño, für dich: Größe.", "cp1252", "cp1252"),
+        ("囧囧囧喆堃", "gb18030", "gb18030"),
         ("plain", "ascii", "utf-8"),
     ],
 )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -61,6 +63,26 @@ def test_supervised_tokens_are_those_of_the_answers(smollm2: tuple[ChatFormat, o
     supervised = 3 * rows.counts()[1]
     assert supervised / 1.25 < tokens.supervised < supervised * 1.25
     assert tokens.longest == pytest.approx(rows.most_tokens()[0], rel=0.25)
+
+
+def test_answers_that_arent_learnt_count_as_what_is_said_before_the_next(
+    smollm2: tuple[ChatFormat, object], tmp_path: Path
+) -> None:
+    talk = [
+        ("user", "在吗？"),
+        ("assistant", "（点头）在的，一直都在这里。"),
+        ("user", "Hello"),
+        ("assistant", "Hi there, how are you today? " * 8),
+    ]
+    messages = [{"role": role, "content": content} for role, content in talk]
+    for last in ([], [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b" * 500, "weight": 0}]):
+        row = {"messages": [messages[0], {**messages[1], "weight": 0}, *messages[2:], *last]}
+        (tmp_path / "train.jsonl").write_text(json.dumps(row), encoding="utf-8")
+        data = load_dataset(tmp_path)
+        rows, _ = encode(data.train, *smollm2, 1024)
+        tokens = data_size(data).tokens(TrainPlan(epochs=1), SMALL, 2048)
+        assert tokens.supervised == pytest.approx(rows.counts()[1], rel=0.3)
+        assert tokens.longest == pytest.approx(rows.most_tokens()[0], rel=0.3)
 
 
 def test_chinese_takes_a_small_vocabulary_more_than_twice_as_many_tokens_as_a_large_one() -> None:

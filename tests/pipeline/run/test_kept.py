@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from lora_trainer.plan import TrainPlan
 from pipeline.request import Request
 from pipeline.run.history import History, Run
 from pipeline.run.kept import PROGRAM, portable, take_over
-from pipeline.run.rows import change_since, keep_rows, rows_of
+from pipeline.run.rows import Change, change_since, keep_rows, rows_of
 
 
 def write(folder: Path, *answers: str, file: str = "train.jsonl", system: str = "你是林栀。") -> Path:
@@ -122,3 +123,23 @@ def test_the_rows_of_a_run_are_its_data_set_again(tmp_path: Path, history: Histo
     before = (run.folder / "rows.jsonl.gz").read_bytes()
     keep_rows(run.folder, data)
     assert (run.folder / "rows.jsonl.gz").read_bytes() == before
+
+
+def test_answers_that_arent_learnt_are_not_learnt_from_the_rows_of_a_run_either(
+    tmp_path: Path, history: History
+) -> None:
+    talk = [{"role": "user", "content": "?"}, {"role": "assistant", "content": "嗯", "weight": 0}]
+    later = [{"role": "user", "content": "!"}, {"role": "assistant", "content": "在的"}]
+    path = write(tmp_path / "mine")
+    path.write_text(json.dumps([{"messages": [*talk, *later]}, {"messages": later}]), encoding="utf-8")
+    data = load_dataset(tmp_path / "mine")
+    run = recorded(history, data)
+    again = rows_of(run)
+    assert again is not None and again.fingerprint == data.fingerprint
+    assert tuple(again.train) == tuple(data.train)
+    assert (again.train[0].unlearnt, again.train[0].unit, again.statistics()["turns"]) == ((0,), "row", 2)
+    # the rows that are kept are a training file
+    (tmp_path / "kept.jsonl").write_bytes(gzip.decompress((run.folder / "rows.jsonl.gz").read_bytes()))
+    assert load_dataset(tmp_path, train_file=tmp_path / "kept.jsonl").fingerprint == data.fingerprint
+    path.write_text(path.read_text(encoding="utf-8").replace('"weight": 0', '"weight": 1'), encoding="utf-8")
+    assert change_since(run, load_dataset(tmp_path / "mine")) == Change(new=1, gone=1)

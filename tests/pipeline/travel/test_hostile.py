@@ -125,6 +125,15 @@ def one_less(packed: bytes) -> bytes:
     return gzip.compress(gzip.decompress(packed).split(b"\n", 1)[1])
 
 
+def weighed(weight: bytes) -> Callable[[Path], None]:
+    """Every answer of the rows with a mark of how much it is learnt."""
+    role = b'"role": "assistant"'
+    return replaced(
+        "rows.jsonl.gz",
+        lambda packed: gzip.compress(gzip.decompress(packed).replace(role, role + b', "weight": ' + weight)),
+    )
+
+
 def config(**values: Any) -> Callable[[Path], None]:
     return replaced(
         "adapter/adapter_config.json", lambda content: json.dumps({**json.loads(content), **values}).encode()
@@ -184,6 +193,8 @@ HOSTILE: dict[str, tuple[Callable[[Path], None], str]] = {
     "an adapter that isn't one": (replaced("adapter/adapter_model.safetensors", lambda _: b"\xff" * 100), "adapter"),
     "another dialogue": (replaced("rows.jsonl.gz", other_dialogue), "rows"),
     "one dialogue less": (replaced("rows.jsonl.gz", one_less), "rows"),
+    "rows of which nothing is learnt": (weighed(b"0"), "rows_unread"),
+    "rows of a weight that there isn't": (weighed(b"0.5"), "rows_unread"),
     "rows that are none": (replaced("rows.jsonl.gz", lambda _: gzip.compress(b'{"part": "train"}\n')), "rows_unread"),
 }  # fmt: skip
 

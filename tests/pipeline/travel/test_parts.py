@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 import shutil
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lora_trainer.data.dataset import load_dataset
+from lora_trainer.data.dataset import fingerprint, load_dataset
+from lora_trainer.data.dialogues import Dialogues
 from lora_trainer.plan import TrainPlan
 from pipeline.outcome.answers import comparison_of
 from pipeline.request import Request
 from pipeline.run.beginnings import first_adapter_record
 from pipeline.run.history import History, Run
-from pipeline.run.rows import keep_rows
+from pipeline.run.rows import keep_rows, rows_of
 from pipeline.travel.adopting import adopt
 from pipeline.travel.archive import opened
 from pipeline.travel.fitting import read_record
@@ -111,6 +113,19 @@ def test_the_same_run_is_the_same_bytes_and_takes_no_name_that_is_taken(
     assert (first.name, second.name) == ("zzhua-2.zip", "zzhua-2-2.zip")
     assert first.read_bytes() == second.read_bytes()
     assert not list(tmp_path.glob("*.new"))
+
+
+def test_answers_that_arent_learnt_travel_as_such(there: tuple[History, Run], tmp_path: Path) -> None:
+    history, run = there
+    rows = rows_of(run)
+    assert rows is not None
+    turns = [{"role": role, "content": role} for role in ("user", "assistant")] * 2
+    marked = replace(rows.train[0], messages=tuple(turns), unlearnt=(0,), unit="row")
+    train = (marked, *rows.train[1:])
+    keep_rows(run.folder, replace(rows, train=Dialogues(train)))
+    run.update(data={**run.record["data"], "fingerprint": fingerprint(train, rows.val, rows.system)})
+    here = rows_of(taken(pack(run, history, tmp_path), History(tmp_path / "runs")))
+    assert here is not None and here.train[0] == replace(marked, file=here.train[0].file)
 
 
 def test_a_run_without_rows_travels_too(there: tuple[History, Run], tmp_path: Path) -> None:
