@@ -41,7 +41,7 @@ class Found:
         return self.importer.own_dialogues is table.dialogues
 
     def missing_columns(self, choices: Choices) -> list[str]:
-        """What a table needs a column for that isn't known. Raises UsageError for one that isn't there."""
+        """What a table needs a column for that isn't known."""
         if not self.is_table:
             return []
         known = table.columns_of(open_sample(self.path), choices.columns)

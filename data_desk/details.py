@@ -33,7 +33,7 @@ PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = (
             r"|(?<![\d-])\d{3}-\d{2}-\d{4}(?![\d-])"
         ),
     ),
-    ("card", re.compile(r"(?<![\d.])(?:\d{4}[ -]){3}\d{1,7}(?![\d-])|(?<![\d.])\d{13,19}(?!\d)")),
+    ("card", re.compile(r"(?<![\d.])(?:\d{4}[ -]){3,4}\d{1,7}(?![\d-])|(?<![\d.])\d{13,19}(?!\d)")),
     (
         "phone",
         re.compile(

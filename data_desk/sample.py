@@ -17,6 +17,8 @@ from lora_trainer.errors import DataError
 
 MOST_BYTES = 256 << 20
 """Larger ones are refused: the chats of ten years are smaller."""
+_NO_TEXT = (b"\x89PNG", b"PK\x03\x04", b"%PDF")
+"""How pictures and archives begin: half of them could be read as UTF-16."""
 _SEPARATORS = ("\t", ",", ";", "|")
 _HEAD = 4000
 """Characters of the first line that are enough to know a table by."""
@@ -31,7 +33,7 @@ class Sample:
     @cached_property
     def codec(self) -> str | None:
         """By what its text is read; None where it is none."""
-        return codec_of(self.data)
+        return None if self.data.startswith(_NO_TEXT) else codec_of(self.data)
 
     @property
     def encoding(self) -> str:

@@ -59,6 +59,14 @@ def check_character(found: Sequence[Found], character: str) -> None:
         raise UsageError("error.import.no_speaker", character=character, speakers=told_speakers(found))
 
 
+def check_columns(found: Sequence[Found], choices: Choices) -> None:
+    """Raise UsageError where a column was named that no table among the files has."""
+    heads = {head.casefold(): head for each in found for head in each.heads}
+    for head in choices.columns.values():
+        if heads and head.casefold() not in heads:
+            raise UsageError("error.import.no_column", column=head, heads=", ".join(heads.values()))
+
+
 def told_speakers(found: Sequence[Found]) -> str:
     """Who speaks how often in the chat logs, for a message."""
     most = speakers(found).most_common(12)

@@ -13,7 +13,7 @@ from data_desk.chat import in_pieces
 from data_desk.dialogue import Choices, Dialogue, Tally
 from data_desk.importers import wechat_csv
 from data_desk.sample import Sample
-from lora_trainer.errors import DecisionNeeded, UsageError
+from lora_trainer.errors import DecisionNeeded
 
 IS_GUESS = True
 NAMES = {
@@ -79,12 +79,9 @@ def dialogues(sample: Sample, choices: Choices, tally: Tally) -> Iterator[Dialog
 
 
 def columns_of(sample: Sample, given: Mapping[str, str]) -> dict[str, str]:
-    """What a column is for -> its head: as given, else by its name. Raises UsageError for a head that isn't there."""
+    """What a column is for -> its head: as given, where it has such a one, else by its name."""
     by_name = {head.casefold(): head for head in reversed(sample.heads)}
-    for head in given.values():
-        if head.casefold() not in by_name:
-            raise UsageError("error.import.no_column", file=sample.name, column=head, heads=", ".join(sample.heads))
-    found = {part: by_name[head.casefold()] for part, head in given.items()}
+    found = {part: by_name[head.casefold()] for part, head in given.items() if head.casefold() in by_name}
     for part, names in NAMES.items():
         free = [by_name[name] for name in names if name in by_name and by_name[name] not in found.values()]
         if part not in found and free:

@@ -17,6 +17,7 @@ from wizard.importing import questions
 from wizard.importing.lines import counted, names_of, shown, taken_for
 from wizard.importing.questions import Choices
 from wizard.prompts import Back
+from wizard.screen.layout import folded
 from wizard.screen.screen import Screen
 
 _SHOWN = 3
@@ -44,7 +45,7 @@ def bring_in(request: Request, screen: Screen) -> dict[str, Any]:
     found, unknown = imports.look(request.import_)
     screen.settle()
     for each in found:
-        screen.lines([f"  {taken_for(each)}"])
+        screen.lines(folded(f"  {taken_for(each)}", screen.width))
     if unknown:
         screen.note("note.import.unknown", count=len(unknown), files=names_of(unknown))
     desk = _Desk(request, screen, found, asks=prompts.can_ask() and not request.yes)
@@ -86,6 +87,7 @@ class _Desk:
 
     def _columns(self, draft: _Draft) -> _Draft:
         choices = draft.choices
+        imports.check_columns(self._found, choices)
         for each in self._found:
             for part in each.missing_columns(choices):
                 if not self._asks:
@@ -125,7 +127,8 @@ class _Desk:
             self._screen.listen(Doing("import"))
             gathered = imports.read(self._found, draft.choices, self._request)
             self._screen.settle()
-            self._screen.lines([f"  {line}" for line in counted(gathered)])
+            for line in counted(gathered):
+                self._screen.lines(folded(f"  {line}", self._screen.width))
             if not gathered.dialogues and not self._asks:
                 raise DataError("error.import.no_dialogues", files=names_of([each.path for each in self._found]))
             draft = replace(draft, gathered=gathered)

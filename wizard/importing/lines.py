@@ -16,16 +16,16 @@ _SPEAKERS, _TURNS = 5, 6
 def taken_for(found: Found) -> str:
     """What a file is taken for, who speaks in it and when."""
     name = t(f"import.format.{found.importer.name}")
-    said = [t("import.guess" if found.importer.is_guess else "import.file", file=_plain(found.path.name), format=name)]
+    said = [t("import.guess" if found.importer.is_guess else "import.file", file=plain(found.path.name), format=name)]
     most = found.tally.speakers.most_common(_SPEAKERS)
-    said += [t("import.speaker", name=_plain(speaker), count=count) for speaker, count in most]
+    said += [t("import.speaker", name=cut(plain(speaker), 24), count=count) for speaker, count in most]
     if found.tally.first and found.tally.last:
         first, last = found.tally.first.date(), found.tally.last.date()
         said.append(str(first) if first == last else t("import.dates", first=first, last=last))
     if found.encoding not in ("", "UTF-8"):
         said.append(t("import.encoding", encoding=found.encoding))
     if found.heads:
-        said.append(t("import.heads", heads=_plain(" | ".join(found.heads))))
+        said.append(t("import.heads", heads=cut(plain(" | ".join(found.heads)), 120)))
     return t("word.comma").join(said)
 
 
@@ -43,7 +43,7 @@ def shown(dialogue: Dialogue, number: int, width: int) -> list[str]:
     lines = [t("import.preview", number=number)]
     for message in dialogue.messages[:_TURNS]:
         role = message["role"]
-        said = f"{t(f'import.role.{role}')}{shortened(_plain(message['content']), width * 2)}"
+        said = f"{t(f'import.role.{role}')}{shortened(plain(message['content']), width * 2)}"
         lines += [f"  {line}" for line in wrap(said, width - 4)[:3]]
     if len(dialogue.messages) > _TURNS:
         lines.append(f"  … {t('import.more_turns', count=len(dialogue.messages) - _TURNS)}")
@@ -52,9 +52,9 @@ def shown(dialogue: Dialogue, number: int, width: int) -> list[str]:
 
 def names_of(paths: Sequence[Path]) -> str:
     """Some of the files, for a line."""
-    return ", ".join(_plain(path.name) for path in paths[:5]) + (" …" if len(paths) > 5 else "")
+    return ", ".join(plain(path.name) for path in paths[:5]) + (" …" if len(paths) > 5 else "")
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """What can be shown of a text from a file."""
     return "".join(character if character.isprintable() else " " for character in text)

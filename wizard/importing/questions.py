@@ -9,6 +9,7 @@ from pipeline.data_places import DEFAULT_DATA, data_places
 from pipeline.imports import Choices as Choices
 from pipeline.imports import Found, speakers
 from wizard import prompts
+from wizard.importing.lines import plain
 from wizard.prompts import Row, Wrong
 from wizard.words import t
 
@@ -19,13 +20,15 @@ _MOST_SPEAKERS = 30
 def who_is_the_character(found: Sequence[Found]) -> str:
     """The name of one of the speakers. Raises Back."""
     most = speakers(found).most_common(_MOST_SPEAKERS)
-    rows = [Row(name, t("import.speaker", name=name, count=count), name=name) for name, count in most]
+    rows = [Row(name, t("import.speaker", name=plain(name), count=count), name=plain(name)) for name, count in most]
     return str(prompts.select(t("ask.import.character"), rows, flag="--character"))
 
 
 def which_column(part: str, heads: Sequence[str]) -> str:
     """The head of a table's column. Raises Back."""
-    return str(prompts.select(t(f"ask.import.column.{part}"), [(head, head) for head in heads], flag="--columns"))
+    return str(
+        prompts.select(t(f"ask.import.column.{part}"), [(head, plain(head)) for head in heads], flag="--columns")
+    )
 
 
 def which_folder() -> Path:
