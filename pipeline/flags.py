@@ -11,7 +11,7 @@ QUANTIZE_TYPES = tuple(name for name, row in FILE_TYPES.items() if row.offered)
 
 
 class Flag:
-    """One row: `kind` is switch, text, path, int or float; a number lies in `low`..`high`, both included.
+    """One row: `kind` is switch, text, path, paths, int or float; a number lies in `low`..`high`, both included.
 
     `nature` says what a flag changes: what a model learns ("trains": another value is another run), how the trained
     model is served ("serves": applied without training), or neither ("presents": what is asked, told, kept or done
@@ -39,6 +39,16 @@ class Flag:
         self.choices = choices
         self.nature = nature
 
+    @property
+    def option(self) -> str:
+        """As it is typed; a name that is a word of Python has an underscore behind it."""
+        return option(self.name)
+
+
+def option(name: str) -> str:
+    """The flag of a field of Request, as it is typed."""
+    return f"--{name.rstrip('_')}"
+
 
 FLAGS = (
     Flag("main", "ollama_name", "text", "NAME"),
@@ -50,6 +60,13 @@ FLAGS = (
     Flag("data", "skip_bad_rows", nature="trains"),
     Flag("data", "system", "text", "TEXT", nature="trains"),
     Flag("data", "no_system", nature="trains"),
+    Flag("data_desk", "import_", "paths", "FILE…"),
+    Flag("data_desk", "character", "text", "NAME"),
+    Flag("data_desk", "pause", "float", "MINUTES", low=0.1, high=1_000_000),
+    Flag("data_desk", "columns", "text", "user=HEAD,character=HEAD"),
+    Flag("data_desk", "drop_words", "text", "WORD,…"),
+    Flag("data_desk", "private_names", "text", "NAME,…"),
+    Flag("data_desk", "keep_private"),
     Flag("existing", "on_exists", "text", choices=("ask", "continue", "overwrite", "skip", "cancel")),
     Flag("existing", "continue_train"),
     Flag("existing", "force"),

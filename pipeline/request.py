@@ -10,7 +10,7 @@ from typing import Any
 
 from lora_trainer.errors import UsageError
 from lora_trainer.plan import TrainPlan
-from pipeline.flags import FLAGS
+from pipeline.flags import FLAGS, option
 from pipeline.outcome.note import MOST, is_too_long
 
 PLAN_NUMBERS = (
@@ -69,12 +69,14 @@ CONTRADICTIONS = (
 )
 """Pairs of flags of which at most one can be meant."""
 
-ALONE = ("pack", "adopt", "clean")
+ALONE = ("pack", "adopt", "clean", "import_")
 """Flags that ask for something of its own: beside them nothing else can be asked for."""
 _NOT_BESIDE = (
     "history", "compare_only", "chat", "note", "rollback", "verify", "report", "register_only", "dry_run", "compare",
     "force", "continue_train", "on_exists", "resume", "restart",
 )  # fmt: skip
+IMPORTING = ("character", "pause", "columns", "drop_words", "private_names", "keep_private")
+"""Flags that say how files are brought in."""
 
 ABOUT_A_RUN = ("register_only", "rollback", "history", "compare_only", "chat", "report", "pack")
 """Flags with which `--run` says which run is meant."""
@@ -106,6 +108,13 @@ class Request:
     skip_bad_rows: bool = False
     system: str | None = None
     no_system: bool = False
+    import_: tuple[Path, ...] | None = None
+    character: str | None = None
+    pause: float | None = None
+    columns: str | None = None
+    drop_words: str | None = None
+    private_names: str | None = None
+    keep_private: bool = False
     on_exists: str | None = None
     continue_train: bool = False
     force: bool = False
@@ -168,16 +177,16 @@ class Request:
     def __post_init__(self) -> None:
         for first, second in CONTRADICTIONS:
             if self._given(first) and self._given(second):
-                raise UsageError("error.flag.contradiction", first=f"--{first}", second=f"--{second}")
+                raise UsageError("error.flag.contradiction", first=option(first), second=option(second))
         for flag in FLAGS:
             value = getattr(self, flag.name)
             if value is None:
                 continue
             if flag.choices and value not in flag.choices:
                 choices = ", ".join(flag.choices)
-                raise UsageError("error.flag.choice", flag=f"--{flag.name}", value=value, choices=choices)
+                raise UsageError("error.flag.choice", flag=flag.option, value=value, choices=choices)
             if flag.low is not None and flag.high is not None and not flag.low <= value <= flag.high:
-                raise UsageError("error.flag.range", flag=f"--{flag.name}", value=value, low=flag.low, high=flag.high)
+                raise UsageError("error.flag.range", flag=flag.option, value=value, low=flag.low, high=flag.high)
         if self.run is not None and not (self.only_notes or any(getattr(self, name) for name in ABOUT_A_RUN)):
             others = " / ".join(f"--{name}" for name in (*ABOUT_A_RUN, "note"))
             raise UsageError("error.flag.needs", flag="--run", other=others)
@@ -190,6 +199,9 @@ class Request:
         if self.register_only and (trained := self.trained_otherwise()):
             raise UsageError("error.flag.contradiction", first="--register_only", second=f"--{trained[0]}")
         self._check_alone()
+        for name in filter(self._given, IMPORTING):
+            if self.import_ is None:
+                raise UsageError("error.flag.needs", flag=f"--{name}", other="--import")
         TrainPlan(**self.plan_numbers())
         for epochs in self.rungs if self.ladder else ():
             TrainPlan(epochs=epochs)
@@ -218,8 +230,9 @@ class Request:
             others = [name for name in (*ALONE, *_NOT_BESIDE) if name != flag and self._given(name)]
             others += training_flags(vars(self))
             others += ["base_model"] if self.base_model is not None and flag != "adopt" else []
+            others += [name for name in ("train_file", "val_file") if flag == "import_" and self._given(name)]
             if others:
-                raise UsageError("error.flag.contradiction", first=f"--{flag}", second=f"--{others[0]}")
+                raise UsageError("error.flag.contradiction", first=option(flag), second=option(others[0]))
 
     def _check_exists_choice(self) -> None:
         wanted = [("--force", "overwrite")] if self.force else []

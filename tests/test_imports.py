@@ -15,7 +15,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "file_formats": (),
     "lora_trainer": ("file_formats",),
     "ollama_export": ("file_formats", "lora_trainer.errors", "lora_trainer.chat_format", "lora_trainer.proxies"),
-    "data_desk": ("file_formats", "lora_trainer.data", "lora_trainer.errors"),
+    "data_desk": ("file_formats", "lora_trainer.data", "lora_trainer.errors", "lora_trainer.chat_format"),
     "pipeline": ("ollama_export", "data_desk", "lora_trainer", "file_formats"),
     "wizard": ("pipeline", "lora_trainer.errors", "lora_trainer.events", "lora_trainer.plan"),
 }

@@ -51,7 +51,7 @@ def test_both_readmes_and_both_guides_have_the_same_parts() -> None:
 def test_every_flag_has_a_row_and_every_row_a_flag() -> None:
     rows = re.findall(r"^\| (`--.*)$", FLAG_PAGE, re.MULTILINE)
     named = [flag for row in rows for flag in re.findall(r"`--(\w+)", re.split(r"(?<!\\)\|", row)[0])]
-    assert sorted(named) == sorted(flag.name for flag in FLAGS)
+    assert sorted(named) == sorted(flag.option[2:] for flag in FLAGS)
 
 
 def shown_commands(page: str, program: str) -> list[list[str]]:
@@ -77,7 +77,7 @@ def test_every_command_of_quick_start_that_is_shown_is_one_that_it_knows(page: s
 
 
 def test_every_flag_that_a_page_speaks_of_exists() -> None:
-    known = {flag.name for flag in FLAGS} | {"help", "version"}
+    known = {flag.option[2:] for flag in FLAGS} | {"help", "version"}
     benchs = {text.lstrip("-") for action in make_parser()._actions for text in action.option_strings}
     for page in PAGES:
         spoken = set(re.findall(r"`--(\w+)", page.read_text(encoding="utf-8")))

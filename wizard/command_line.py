@@ -24,27 +24,33 @@ def parse(argv: Sequence[str]) -> Request:
     from pipeline.request import Request
 
     parser = ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    kinds: dict[str, Callable[[str], object]] = {"text": str, "path": Path, "int": int, "float": float}
+    kinds: dict[str, Callable[[str], object]] = {"text": str, "path": Path, "paths": Path, "int": int, "float": float}
     for flag in FLAGS:
         if flag.kind == "switch":
-            parser.add_argument(f"--{flag.name}", action="store_true", default=SUPPRESS)
-        else:
-            parser.add_argument(f"--{flag.name}", type=_reader(flag, kinds[flag.kind]), default=SUPPRESS)
+            parser.add_argument(flag.option, action="store_true", default=SUPPRESS)
+            continue
+        read = _reader(flag, kinds[flag.kind])
+        many = "+" if flag.kind == "paths" else None
+        parser.add_argument(flag.option, dest=flag.name, nargs=many, type=read, default=SUPPRESS)
     try:
         given, rest = parser.parse_known_args([_with_underscores(word) for word in argv])
     except ArgumentError as error:
         name = error.argument_name or ""
-        switch = any(flag.kind == "switch" and name == f"--{flag.name}" for flag in FLAGS)
+        switch = any(flag.kind == "switch" and name == flag.option for flag in FLAGS)
         raise UsageError("error.flag.no_value" if switch else "error.flag.value_missing", flag=name) from None
     for flag in FLAGS:
-        # argparse of Python 3.11 and 3.12 takes a value `--` for the sign that no flags follow
-        if getattr(given, flag.name, None) == []:
-            setattr(given, flag.name, _reader(flag, kinds[flag.kind])("--"))
+        value = getattr(given, flag.name, None)
+        if value == []:
+            # argparse of Python 3.11 and 3.12 takes a value `--` for the sign that no flags follow
+            value = _reader(flag, kinds[flag.kind])("--")
+            setattr(given, flag.name, (value,) if flag.kind == "paths" else value)
+        elif isinstance(value, list):
+            setattr(given, flag.name, tuple(value))
     if rest:
         from difflib import get_close_matches
 
         word = rest[0].partition("=")[0]
-        near = get_close_matches(word, [f"--{flag.name}" for flag in FLAGS], n=1)
+        near = get_close_matches(word, [flag.option for flag in FLAGS], n=1)
         if near:
             raise UsageError("error.flag.misspelt", flag=word, proposal=near[0])
         raise UsageError("error.flag.unknown", flag=word)
@@ -64,17 +70,17 @@ def _reader(flag: Flag, kind: Callable[[str], object]) -> Callable[[str], object
         from lora_trainer.errors import UsageError
 
         if not word.strip():
-            raise UsageError("error.flag.empty", flag=f"--{flag.name}")
+            raise UsageError("error.flag.empty", flag=flag.option)
         if flag.choices:
             same = [choice for choice in flag.choices if choice.lower() == word.lower()]
             if not same:
                 choices = ", ".join(flag.choices)
-                raise UsageError("error.flag.choice", flag=f"--{flag.name}", value=word, choices=choices)
+                raise UsageError("error.flag.choice", flag=flag.option, value=word, choices=choices)
             return same[0]
         try:
             return kind(word)
         except ValueError:
-            raise UsageError(f"error.flag.not_{flag.kind}", flag=f"--{flag.name}", value=word) from None
+            raise UsageError(f"error.flag.not_{flag.kind}", flag=flag.option, value=word) from None
 
     return read
 
@@ -90,7 +96,7 @@ def help_text() -> str:
         if flag.group != group:
             group = flag.group
             lines += ["", t(f"help.group.{group}")]
-        lines += _help_lines(f"  --{flag.name} {flag.metavar}".rstrip(), t(f"help.{flag.name}"), width)
+        lines += _help_lines(f"  {flag.option} {flag.metavar}".rstrip(), t(f"help.{flag.name}"), width)
     lines += _help_lines("  -h, --help", t("help.help"), width)
     lines += _help_lines("  --version", t("help.version"), width)
     name = ("--ollama_name", "zzhua")

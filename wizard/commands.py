@@ -41,9 +41,13 @@ def words_of(request: Request) -> list[str]:
         value = getattr(request, flag.name)
         if value is None or value is False:
             continue
-        name = f"--{flag.name}"
+        name = flag.option
         if flag.kind == "switch":
             words.append(name)
+            continue
+        if flag.kind == "paths":
+            # a file whose name begins like a flag is named from here
+            words += [name, *(f"./{path}" if str(path).startswith("-") else str(path) for path in value)]
             continue
         text = _number(flag.name, value) if flag.kind == "float" else str(value)
         # behind a blank it would be taken for the next flag

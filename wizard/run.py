@@ -52,6 +52,10 @@ def _run(request: Request, screen: Screen, stop: Stop) -> dict[str, Any]:
         from wizard.cleaning.desk import clean
 
         return clean(request, history, screen)
+    if request.import_ is not None:
+        from wizard.importing.desk import bring_in
+
+        return bring_in(request, screen)
     with ExitStack() as locks:
         talk = Talk(screen, history, Prices(history), locks)
         if request.adopt is not None:

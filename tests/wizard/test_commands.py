@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from lora_trainer.errors import UsageError
-from pipeline.flags import FLAGS, Flag
-from pipeline.request import Request
+from pipeline.flags import FLAGS, Flag, option
+from pipeline.request import IMPORTING, Request
 from tests.support.project import ROOT
 from wizard import started, words
 from wizard.command_line import parse
@@ -41,6 +41,8 @@ def values(flag: Flag) -> st.SearchStrategy[Any]:
         return st.lists(st.floats(0.01, 1000), min_size=2, unique=True).map(lambda rungs: ",".join(map(str, rungs)))
     if flag.kind == "path":
         return TEXT.map(Path)
+    if flag.kind == "paths":
+        return st.lists(TEXT.map(Path), min_size=1).map(tuple)
     if flag.kind == "text":
         return TEXT
     low, high = (flag.low, flag.high) if flag.low is not None else {**RANGES, **WHOLE}[flag.name]
@@ -73,12 +75,21 @@ def test_the_words_of_a_request_ask_for_the_same_request(given: dict[str, Any]) 
 
 @pytest.mark.parametrize("flag", FLAGS, ids=lambda flag: flag.name)
 def test_every_field_of_a_request_becomes_a_flag(flag: Flag) -> None:
-    value = {"switch": True, "text": "2,3", "path": Path("a b/数据"), "int": 3, "float": 0.5}[flag.kind]
+    value = {
+        "switch": True,
+        "text": "2,3",
+        "path": Path("a b/数据"),
+        "paths": (Path("a b"), Path("-c")),
+        "int": 3,
+        "float": 0.5,
+    }[flag.kind]
     given = {flag.name: flag.choices[0] if flag.choices else 64 if flag.name in ("max_length", "num_ctx") else value}
     if flag.name in ("run", "point"):
         given["register_only"] = True
+    if flag.name in IMPORTING:
+        given["import_"] = (Path("a"),)
     request = Request(**given)
-    assert words_of(request)[0].partition("=")[0] in {f"--{name}" for name in given}
+    assert words_of(request)[0].partition("=")[0] in {option(name) for name in given}
     assert parse(words_of(request)) == request
     assert {field.name for field in fields(Request)} == {row.name for row in FLAGS}
 

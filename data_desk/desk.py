@@ -1,0 +1,131 @@
+"""Files that are brought in: what each of them is, who speaks in it, and the dialogues that it becomes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from data_desk import chat
+from data_desk.dialogue import Choices, Dialogue, Tally
+from data_desk.importers import table
+from data_desk.private import StandIns
+from data_desk.registry import Importer, recognise
+from data_desk.sample import Sample, files_in, open_sample
+from lora_trainer.errors import DataError
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file whose format is known."""
+
+    path: Path
+    importer: Importer
+    encoding: str
+    tally: Tally
+    """Speakers and times of a chat log."""
+    heads: tuple[str, ...] = ()
+    """The names of a table's columns."""
+    answers: str | None = None
+    """Who can only be the character."""
+
+    @property
+    def is_chat(self) -> bool:
+        """Whether somebody has to say who the character is."""
+        return self.importer.messages is not None and self.answers is None
+
+    @property
+    def is_table(self) -> bool:
+        """Whether columns have to be known."""
+        return self.importer.own_dialogues is table.dialogues
+
+    def missing_columns(self, choices: Choices) -> list[str]:
+        """What a table needs a column for that isn't known."""
+        if not self.is_table:
+            return []
+        known = table.columns_of(open_sample(self.path), choices.columns)
+        return [part for part in table.NEEDED if part not in known]
+
+
+@dataclass
+class Gathered:
+    """What the files have become."""
+
+    dialogues: list[Dialogue] = field(default_factory=list)
+    tallies: dict[Path, Tally] = field(default_factory=dict)
+    rows: dict[Path, int] = field(default_factory=dict)
+    private: Counter[str] = field(default_factory=Counter)
+    """Kind of a private detail -> how often it was replaced."""
+
+    @property
+    def left(self) -> Counter[str]:
+        """Why something was left out -> how often, of all files."""
+        return sum((tally.left for tally in self.tallies.values()), Counter())
+
+
+def look(paths: Iterable[Path]) -> tuple[list[Found], list[Path]]:
+    """The files whose format is known, and those in folders whose isn't.
+
+    Raises DataError for a file that was named itself and can't be read, or whose format isn't known.
+    """
+    found: list[Found] = []
+    unknown: list[Path] = []
+    for path in paths:
+        for file in files_in(path):
+            try:
+                found.append(_look_at(file))
+            except DataError:
+                if file == path:
+                    raise
+                unknown.append(file)
+    if not found:
+        raise DataError("error.import.nothing", files=", ".join(map(str, paths)))
+    return found, unknown
+
+
+def _look_at(path: Path) -> Found:
+    sample = open_sample(path)
+    importer = recognise(sample)
+    if importer is None:
+        key = "error.import.spreadsheet" if _is_spreadsheet(sample) else "error.import.unknown"
+        raise DataError(key, file=str(path))
+    tally = Tally()
+    if importer.messages is not None:
+        for _ in chat.usable(importer.messages(sample), Choices(), tally):
+            pass
+    heads = sample.heads if importer.own_dialogues is table.dialogues else ()
+    return Found(path, importer, sample.encoding, tally, heads, importer.answers(sample))
+
+
+def _is_spreadsheet(sample: Sample) -> bool:
+    return sample.data.startswith(b"PK") and b"xl/workbook.xml" in sample.data
+
+
+def speakers(found: Sequence[Found]) -> Counter[str]:
+    """Who says how much in all chat logs of which somebody has to say who is the character."""
+    return sum((each.tally.speakers for each in found if each.is_chat), Counter())
+
+
+def gather(found: Sequence[Found], choices: Choices, stand_ins: StandIns | None) -> Gathered:
+    """The dialogues of all files, with stand-ins for private details where there are any wanted. Raises DataError."""
+    gathered = Gathered()
+    for each in found:
+        tally = gathered.tallies[each.path] = Tally()
+        mine = choices if each.answers is None else _with_character(choices, each.answers)
+        before = len(gathered.dialogues)
+        for dialogue in each.importer.dialogues(open_sample(each.path), mine, tally):
+            shown = stand_ins.in_dialogue(dialogue) if stand_ins is not None else dialogue
+            if shown.is_usable:
+                gathered.dialogues.append(shown)
+            else:
+                tally.left["unusable"] += 1
+        gathered.rows[each.path] = len(gathered.dialogues) - before
+        tally.left = +tally.left
+    if stand_ins is not None:
+        gathered.private = stand_ins.counts
+    return gathered
+
+
+def _with_character(choices: Choices, character: str) -> Choices:
+    return Choices(choices.character or character, choices.pause, choices.drop, choices.columns)

@@ -1,0 +1,76 @@
+"""Which private details are looked for in a text: a table of patterns, Chinese and English.
+
+Every repetition is bounded, so that no text takes long.
+"""
+
+from __future__ import annotations
+
+import re
+
+_NUMBER = r"[\dA-Za-z一二三四五六七八九十百零]{1,6}"
+_PLACE = r"[^\W\d_在是到去往寄住从我你他她们了的给来送发和有个那这条把就请]"
+"""A character of a place's name; the verbs and pronouns that stand before addresses are none."""
+_REGION = r"(?:省|自治区|特别行政区|市|自治州|区|县|镇|乡)"
+_ROAD = r"(?:路|街|大道|道|巷|弄|胡同|村|里|花园|小区)"
+_HOUSE = (
+    rf"{_NUMBER}(?:号楼|号|弄|栋|幢|座|组)(?:{_NUMBER}(?:号楼|栋|幢|座|单元|楼|层|室|号)){{0,4}}(?: ?\d{{6}}(?!\d))?"
+)
+_STREET = (
+    r"(?:Street|St|Avenue|Ave|Road|Rd|Boulevard|Blvd|Lane|Ln|Drive|Dr|Court|Ct|Place|Pl|Square|Sq|Terrace|Trail|Parkway"
+    r"|Way|Circle|Highway)"
+)
+_WECHAT = r"(?:微信|威信|薇信|(?<![A-Za-z])(?:vx|wx|wechat|weixin)(?![A-Za-z]))(?: ?(?:id|号))?"
+PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = (
+    ("url", re.compile(r"(?<![\w@.])(?:https?://|www\.)[^\s<>\"'，。；！？、（）【】《》「」]{3,2000}", re.IGNORECASE)),
+    (
+        "email",
+        re.compile(r"(?<![A-Za-z0-9._%+-])[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,6}"),
+    ),
+    (
+        "id_number",
+        re.compile(
+            r"(?<![\dA-Za-z])[1-9]\d{5}(?:19|20)\d{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])\d{3}[\dXx](?![\dA-Za-z])"
+            r"|(?<![\d-])\d{3}-\d{2}-\d{4}(?![\d-])"
+        ),
+    ),
+    ("card", re.compile(r"(?<![\d.])(?:\d{4}[ -]){3,4}\d{1,7}(?![\d-])|(?<![\d.])\d{13,19}(?!\d)")),
+    (
+        "phone",
+        re.compile(
+            r"(?<![\dA-Za-z.])(?:\+?86[- ]?)?1[3-9]\d[- ]?\d{4}[- ]?\d{4}(?!\d)"
+            r"|(?<!\d)(?:\(0\d{2,3}\) ?|（0\d{2,3}） ?|0\d{2,3}[- ])\d{7,8}(?!\d)|(?<!\d)[48]00[- ]\d{3}[- ]\d{4}(?!\d)"
+            r"|(?<![\w.-])(?:\+?1[-. ]?)?(?:\([2-9]\d{2}\) ?|[2-9]\d{2}[-. ])\d{3}[-. ]\d{4}(?:x\d{1,5})?(?![\d-])"
+            r"|(?<!\w)\+\d{1,3}[ -]?\d(?:[ -]?\d){6,12}(?!\d)"
+        ),
+    ),
+    ("wechat", re.compile(r"(?<![A-Za-z0-9])wxid_[A-Za-z0-9]{6,30}")),
+    # without a sign that an id follows, a word needs a digit to be one
+    ("wechat", re.compile(_WECHAT + r" ?[:：是] ?([A-Za-z][A-Za-z0-9_-]{5,19})", re.IGNORECASE)),
+    ("wechat", re.compile(_WECHAT + r" ?([A-Za-z](?=[A-Za-z_-]{0,18}\d)[A-Za-z0-9_-]{5,19})", re.IGNORECASE)),
+    ("qq", re.compile(r"(?:(?<![A-Za-z])QQ|扣扣)(?: ?号)?[ 是:：加]{0,3}([1-9]\d{4,10})(?!\d)", re.IGNORECASE)),
+    (
+        "address",
+        re.compile(rf"(?:{_PLACE}{{1,6}}?{_REGION}{_PLACE}{{0,30}}?|{_PLACE}{{1,4}}?){_ROAD}{_HOUSE}"),
+    ),
+    (
+        "address",
+        re.compile(
+            rf"(?<![\w#-])\d{{1,6}} (?:[A-Z][\w.'-]{{0,20}} ){{1,4}}{_STREET}\b\.?"
+            r"(?:,? (?:Apt|Apartment|Suite|Unit)\.? ?\w{1,6})?"
+            r"(?:,? (?:[A-Z][a-z]{1,20} ?){1,3}, [A-Z]{2} \d{5}(?:-\d{4})?)?"
+        ),
+    ),
+)
+"""(kind, pattern) in the order in which they are looked for; of a pattern with a group the group is the detail."""
+LABELS = {
+    "url": ("网址", "URL "),
+    "email": ("邮箱", "email "),
+    "id_number": ("证件", "ID "),
+    "card": ("银行卡", "card "),
+    "phone": ("电话", "phone "),
+    "wechat": ("微信", "WeChat "),
+    "qq": ("QQ", "QQ "),
+    "address": ("地址", "address "),
+    "name": ("名字", "name "),
+}
+"""Kind -> what its stand-ins say, in Chinese texts and in others."""

@@ -1,0 +1,67 @@
+"""Private details in texts, and stand-ins for them: the same thing has the same stand-in wherever it stands."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from data_desk.details import LABELS, PATTERNS
+from data_desk.dialogue import Dialogue, is_chinese
+
+
+class StandIns:
+    """Replaces details by stand-ins such as 〔电话1〕, and counts them."""
+
+    def __init__(self, names: Iterable[str] = ()) -> None:
+        self.counts: Counter[str] = Counter()
+        """Kind -> how often one was replaced."""
+        self._known: dict[tuple[str, str], str] = {}
+        self._patterns = list(PATTERNS)
+        if listed := sorted({name for name in names if name}, key=len, reverse=True):
+            # of a name in letters, whole words alone
+            words = [rf"(?<!\w){re.escape(name)}(?!\w)" if name.isascii() else re.escape(name) for name in listed]
+            self._patterns.insert(0, ("name", re.compile("|".join(words))))
+
+    def replace(self, text: str) -> str:
+        """The text with a stand-in for every detail."""
+        chinese = is_chinese(text)
+        for kind, pattern in self._patterns:
+            text = pattern.sub(lambda found, kind=kind: self._replaced(kind, found, chinese), text)  # type: ignore[misc]
+        return text
+
+    def in_dialogue(self, dialogue: Dialogue) -> Dialogue:
+        """The same dialogue with stand-ins; a system prompt has its, too."""
+        messages = tuple({**message, "content": self.replace(message["content"])} for message in dialogue.messages)
+        row = None if dialogue.row is None else self._in_values(dialogue.row)
+        return Dialogue(messages, row)
+
+    def _in_values(self, values: Any) -> Any:
+        if isinstance(values, str):
+            return self.replace(values)
+        if isinstance(values, list):
+            return [self._in_values(value) for value in values]
+        if isinstance(values, Mapping):
+            return {key: self._in_values(value) for key, value in values.items()}
+        return values
+
+    def _replaced(self, kind: str, found: re.Match[str], chinese: bool) -> str:
+        whole = found[0]
+        detail = found[1] if found.re.groups else whole
+        if kind == "card" and not _is_card(detail):
+            return whole
+        key = kind, re.sub(r"[\s()（）-]|^\+?86(?=1\d{10}$)", "", detail).casefold()
+        if key not in self._known:
+            number = sum(known == kind for known, _ in self._known) + 1
+            self._known[key] = f"〔{LABELS[kind][0 if chinese else 1]}{number}〕"
+        self.counts[kind] += 1
+        at = whole.rindex(detail)
+        return whole[:at] + self._known[key] + whole[at + len(detail) :]
+
+
+def _is_card(digits: str) -> bool:
+    """Whether it can be a bank card's number: its last digit proves the others (ISO/IEC 7812-1, annex B)."""
+    plain = [int(digit) for digit in digits if digit.isdigit()][::-1]
+    doubled = [sum(divmod(digit * 2, 10)) for digit in plain[1::2]]
+    return 13 <= len(plain) <= 19 and (sum(plain[::2]) + sum(doubled)) % 10 == 0

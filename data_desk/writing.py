@@ -1,0 +1,91 @@
+"""New rows into a folder's train.jsonl: added to those that stand there, of which a backup stays beside them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from data_desk.dialogue import Dialogue
+from data_desk.sample import parsed
+from file_formats.durable import sync_file, sync_folder
+from lora_trainer.data.encodings import reads
+from lora_trainer.errors import DataError
+
+FILE = "train.jsonl"
+
+
+@dataclass(frozen=True)
+class Written:
+    """What became of the file."""
+
+    file: Path
+    before: int
+    """Rows that stood there."""
+    added: int
+    known: int
+    """Rows that stood there already, or came twice, and so were not added."""
+    backup: Path | None
+
+
+def check_place(folder: Path) -> Path:
+    """The file that rows would be added to; raises DataError where it stands but doesn't have a row on each line."""
+    file = folder / FILE
+    if folder.exists() and not folder.is_dir():
+        raise DataError("error.import.no_folder", folder=str(folder))
+    if file.exists():
+        _lines_of(file)
+    return file
+
+
+def add(dialogues: Iterable[Dialogue], folder: Path) -> Written:
+    """Write the rows; the old file is whole until the new one is. Raises DataError as `check_place`, and OSError."""
+    file = check_place(folder)
+    old = _lines_of(file) if file.exists() else []
+    seen = set(old)
+    new, known = [], 0
+    for dialogue in dialogues:
+        line = json.dumps(dialogue.as_row, ensure_ascii=False).encode("utf-8")
+        if line in seen:
+            known += 1
+            continue
+        seen.add(line)
+        new.append(line)
+    if not new:
+        return Written(file, len(old), 0, known, None)
+    folder.mkdir(parents=True, exist_ok=True)
+    backup = _backed_up(file) if file.exists() else None
+    part = file.with_name(f"{FILE}.part")
+    try:
+        part.write_bytes(b"".join(line + b"\n" for line in [*old, *new]))
+        sync_file(part)
+        part.replace(file)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    sync_folder(folder)
+    return Written(file, len(old), len(new), known, backup)
+
+
+def _lines_of(file: Path) -> list[bytes]:
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise DataError("error.data.unreadable", file=str(file), reason=error.strerror or str(error)) from error
+    lines = [line.strip() for line in data.removeprefix(b"\xef\xbb\xbf").split(b"\n") if line.strip()]
+    is_rows = reads(data, "utf-8") and (not lines or isinstance(parsed(lines[0].decode("utf-8")), dict))
+    if not is_rows:
+        raise DataError("error.import.other_file", file=str(file))
+    return lines
+
+
+def _backed_up(file: Path) -> Path:
+    """A copy beside the file, under the first number that is free."""
+    number = 1
+    while (backup := file.with_name(f"{file.name}.backup-{number}")).exists():
+        number += 1
+    shutil.copy2(file, backup)
+    sync_file(backup)
+    return backup
