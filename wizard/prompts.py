@@ -277,6 +277,7 @@ def _ask(question: Question, *more: KeyBindings) -> Any:
     own = [application.key_bindings] if application.key_bindings else []
     application.key_bindings = merge_key_bindings([*own, *more, escape])
     application.ttimeoutlen = ESCAPE_SECONDS
+    keys.Keys.forget()
     _asked += 1
     try:
         return question.unsafe_ask()
