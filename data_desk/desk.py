@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from data_desk import chat
@@ -71,8 +71,12 @@ def look(paths: Iterable[Path]) -> tuple[list[Found], list[Path]]:
     """
     found: list[Found] = []
     unknown: list[Path] = []
+    seen: set[Path] = set()
     for path in paths:
         for file in files_in(path):
+            if file.resolve() in seen:
+                continue
+            seen.add(file.resolve())
             try:
                 found.append(_look_at(file))
             except DataError:
@@ -128,4 +132,4 @@ def gather(found: Sequence[Found], choices: Choices, stand_ins: StandIns | None)
 
 
 def _with_character(choices: Choices, character: str) -> Choices:
-    return Choices(choices.character or character, choices.pause, choices.drop, choices.columns)
+    return choices if choices.character is not None else replace(choices, character=character)
