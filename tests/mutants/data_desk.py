@@ -37,10 +37,10 @@ MUTANTS = (
         (SAMPLES,),
     ),
     Mutant(
-        "QQ's export is taken for WeChat's",
-        "data_desk/importers/wechat_txt.py",
-        "for mark in _OF_QQ)",
-        "for mark in ())",
+        "every text that has a table's heads is a table, WeChat's too",
+        "data_desk/importers/table.py",
+        "if wechat_csv.reads(sample) or",
+        "if",
         (OTHERS,),
     ),
     Mutant(
