@@ -9,16 +9,34 @@ import re
 from dataclasses import dataclass
 
 _NUMBER = r"[\dA-Za-z一二三四五六七八九十百零]{1,6}"
-_PLACE = r"[^\W\d_在是到去往寄住从我你他她们了的给来送发和有个那这条把就请]"
+_PLACE = r"[^\W\d_在是到去往寄住从我你他她们了的给来送发有个那这条把就请]"
 """A character of a place's name; the verbs and pronouns that stand before addresses are none."""
 _REGION = r"(?:省|自治区|特别行政区|市|自治州|区|县|镇|乡)"
 _ROAD = r"(?:路|街|大道|道|巷|弄|胡同|村|里|花园|小区)"
 _HOUSE = (
     rf"{_NUMBER}(?:号楼|号|弄|栋|幢|座|组)(?:{_NUMBER}(?:号楼|栋|幢|座|单元|楼|层|室|号)){{0,4}}(?: ?\d{{6}}(?!\d))?"
 )
+_STREETS = (
+    "Street", "St", "Avenue", "Ave", "Road", "Rd", "Boulevard", "Blvd", "Lane", "Ln", "Drive", "Dr", "Court", "Ct",
+    "Place", "Pl", "Square", "Sq", "Terrace", "Trail", "Parkway", "Way", "Circle", "Highway",
+)  # fmt: skip
+_RARE_STREETS = (
+    r"Alley|Bend|Bluffs?|Branch|Bridge|Brooks?|Burgs?|Bypass|Camp|Canyon|Cape|Causeway|Centers?|"
+    r"Circles|Cliffs?|Club|Common|Corners?|Course|Courts|Coves?|Creek|Crescent|Crest|Crossing|"
+    r"Crossroad|Curve|Dale|Dam|Divide|Drives|Estates?|Expressway|Extensions?|Falls?|Ferry|Fields?|"
+    r"Flats?|Fords?|Forest|Forges?|Forks?|Fort|Freeway|Gardens?|Gateway|Glens?|Greens?|Groves?|"
+    r"Harbors?|Haven|Heights|Hills?|Hollow|Inlet|Islands?|Isle|Junctions?|Keys?|Knolls?|Lakes?|Land|"
+    r"Landing|Lights?|Loaf|Locks?|Lodge|Loop|Mall|Manors?|Meadows?|Mews|Mills?|Mission|Motorway|"
+    r"Mount|Mountains?|Neck|Orchard|Oval|Overpass|Parks?|Parkways|Pass|Passage|Path|Pike|Pines?|"
+    r"Plains?|Plaza|Points?|Ports?|Prairie|Radial|Ramp|Ranch|Rapids?|Rest|Ridges?|River|Roads|Route|"
+    r"Row|Rue|Run|Shoals?|Shores?|Skyway|Springs?|Spurs?|Squares|Station|Stravenue|Stream|Streets|"
+    r"Summit|Throughway|Trace|Track|Trafficway|Tunnel|Turnpike|Underpass|Unions?|Valleys?|Via|Viaduct|"
+    r"Views?|Villages?|Ville|Vista|Walks?|Wall|Ways|Wells?"
+)
+"""USPS Publication 28, appendix C1; behind a short number they are more often something else."""
 _STREET = (
-    r"(?:Street|St|Avenue|Ave|Road|Rd|Boulevard|Blvd|Lane|Ln|Drive|Dr|Court|Ct|Place|Pl|Square|Sq|Terrace|Trail|Parkway"
-    r"|Way|Circle|Highway)"
+    rf"(?:\d{{1,6}} (?:[A-Z][\w.'-]{{0,20}} ){{1,4}}(?:{'|'.join(_STREETS)})"
+    rf"|\d{{3,6}} (?:[A-Z][\w.'-]{{0,20}} ){{1,4}}(?:{_RARE_STREETS}))"
 )
 _WECHAT = r"(?:微信|威信|薇信|(?<![A-Za-z])(?:vx|wx|wechat|weixin)(?![A-Za-z]))(?: ?(?:id|号))?"
 _WECHAT_WORDS = ("微信", "威信", "薇信", "vx", "wx", "wechat", "weixin")
@@ -61,7 +79,9 @@ DETAILS = (
         re.compile(
             r"(?<![\dA-Za-z.])(?:\+?86[- ]?)?1[3-9]\d[- ]?\d{4}[- ]?\d{4}(?!\d)"
             r"|(?<!\d)(?:\(0\d{2,3}\) ?|（0\d{2,3}） ?|0\d{2,3}[- ])\d{7,8}(?!\d)|(?<!\d)[48]00[- ]\d{3}[- ]\d{4}(?!\d)"
-            r"|(?<![\w.-])(?:\+?1[-. ]?)?(?:\([2-9]\d{2}\) ?|[2-9]\d{2}[-. ])\d{3}[-. ]\d{4}(?:x\d{1,5})?(?![\d-])"
+            r"|(?<![\w.-])(?:(?:\+?1|001)[-. ]?)?(?:\([2-9]\d{2}\) ?|[2-9]\d{2}[-. ])\d{3}[-. ]\d{4}"
+            r"(?:x\d{1,5})?(?![\d-])"
+            r"|(?<![\w.-])[2-9]\d{2}[2-9]\d{6}(?![\d.-])"
             r"|(?<!\w)\+\d{1,3}[ -]?\d(?:[ -]?\d){6,12}(?!\d)"
         ),
     ),
@@ -87,7 +107,7 @@ DETAILS = (
         "address",
         _DIGITS,
         re.compile(
-            rf"(?<![\w#-])\d{{1,6}} (?:[A-Z][\w.'-]{{0,20}} ){{1,4}}{_STREET}\b\.?"
+            rf"(?<![\w#-]){_STREET}\b\.?"
             r"(?:,? (?:Apt|Apartment|Suite|Unit)\.? ?\w{1,6})?"
             r"(?:,? (?:[A-Z][a-z]{1,20} ?){1,3}, [A-Z]{2} \d{5}(?:-\d{4})?)?"
         ),
