@@ -116,7 +116,7 @@ def gather(found: Sequence[Found], choices: Choices, stand_ins: StandIns | None)
     gathered = Gathered()
     for each in found:
         tally = gathered.tallies[each.path] = Tally()
-        mine = choices if each.answers is None else _with_character(choices, each.answers)
+        mine = _choices_for(each, choices)
         before = len(gathered.dialogues)
         for dialogue in each.importer.dialogues(open_sample(each.path), mine, tally):
             shown = stand_ins.in_dialogue(dialogue) if stand_ins is not None else dialogue
@@ -131,5 +131,8 @@ def gather(found: Sequence[Found], choices: Choices, stand_ins: StandIns | None)
     return gathered
 
 
-def _with_character(choices: Choices, character: str) -> Choices:
-    return choices if choices.character is not None else replace(choices, character=character)
+def _choices_for(found: Found, choices: Choices) -> Choices:
+    """Where it can only be one who answers, it is that one, whoever the character is called in other files."""
+    if found.answers is None or choices.character in found.tally.speakers:
+        return choices
+    return replace(choices, character=found.answers)
