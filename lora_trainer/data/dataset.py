@@ -55,6 +55,8 @@ class Dataset:
     """Path as given -> usable rows and sha256 of the bytes."""
     split: bool
     """`val` was split off the training file."""
+    corrections: int = 0
+    """So many of the last rows of `train` are answers that were put right in a conversation."""
 
     @property
     def faults(self) -> tuple[Finding, ...]:
@@ -106,7 +108,7 @@ def load_dataset(
     """
     train_path = _locate(train_file or Path("train.jsonl"), data_dir, named=train_file is not None)
     val_path = _locate(val_file, data_dir, named=True) if val_file else train_path.parent / "val.jsonl"
-    reader = _Reader(system=None if no_system else trim(system or "") or None)
+    reader = Reader(system=None if no_system else trim(system or "") or None)
     train = reader.read(train_path)
     val = reader.read(val_path) if val_file or val_path.exists() else None
     if not train and skip_bad_rows:
@@ -149,7 +151,7 @@ def _locate(path: Path, data_dir: Path, *, named: bool) -> Path:
     return path if named and (path.is_absolute() or path.exists()) else data_dir / path
 
 
-class _Reader:
+class Reader:
     """Reads files one after the other and keeps what was found."""
 
     def __init__(self, system: str | None) -> None:

@@ -98,7 +98,7 @@ class History:
     def begin(self, name: str, **values: Any) -> Run:
         """A new run with its folder and first record."""
         folder = self._folder(name)
-        with _usable(folder):
+        with usable(folder):
             folder.mkdir(parents=True, exist_ok=True)
             number = self.next_number(name)
             run = Run(folder / str(number))
@@ -126,7 +126,7 @@ class History:
 
         With its name it is whole: its record is written before.
         """
-        with _usable(staged):
+        with usable(staged):
             number = self.next_number(name)
             run = Run(staged, {**record, "name": name, "number": number})
             write_json(staged / "run.json", run.record)
@@ -156,7 +156,7 @@ class History:
         new_home = not self.home.exists()
         self._hold(name, folder, lock)
         try:
-            with _usable(folder):
+            with usable(folder):
                 write_json(holder, {"pid": os.getpid(), "host": socket.gethostname(), "since": now()})
             yield
         finally:
@@ -182,7 +182,7 @@ class History:
         from filelock import Timeout
 
         for tries_left in reversed(range(5)):
-            with _usable(folder):
+            with usable(folder):
                 try:
                     folder.mkdir(parents=True, exist_ok=True)
                     lock.acquire(timeout=0)
@@ -266,7 +266,7 @@ def _never_was(folder: Path) -> bool:
 
 
 @contextmanager
-def _usable(folder: Path) -> Iterator[None]:
+def usable(folder: Path) -> Iterator[None]:
     """Raise ResourceError where runs can't be read or written here."""
     try:
         yield
@@ -280,7 +280,7 @@ def _usable(folder: Path) -> Iterator[None]:
 
 
 def _children(folder: Path) -> list[Path]:
-    with _usable(folder):
+    with usable(folder):
         try:
             return list(folder.iterdir())
         except FileNotFoundError:
