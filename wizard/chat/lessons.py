@@ -52,8 +52,7 @@ class Lessons:
     def __init__(self, history: History, run: Run, edit: Edit) -> None:
         self._history, self._name = history, str(run.record["name"])
         self.edit = edit
-        # an estimate may be a little short
-        self._room = run.plan.max_length * 7 // 8
+        self._max_length = run.plan.max_length
         self._taught: list[Lesson] = []
 
     @property
@@ -74,7 +73,7 @@ class Lessons:
         """
         turn = talk.last_answer
         assert turn is not None
-        before = self._fitting(talk)
+        before = self._fitting(talk, text)
         answer = clean(turn["content"])
         correction = Correction(before, text, None if text == answer else answer)
         lesson = Lesson(correction, turn, turn["content"])
@@ -111,13 +110,16 @@ class Lessons:
             if lesson.turn is turn:
                 lesson.turn = amended
 
-    def _fitting(self, talk: Conversation) -> tuple[dict[str, str], ...]:
-        """The dialogue before the last answer: the oldest pairs go until a training has room for it."""
-        turns = [{**turn, "content": clean(turn["content"])} for turn in talk.turns]
-        blank = max((at for at, turn in enumerate(turns[:-1]) if not turn["content"]), default=-1)
+    def _fitting(self, talk: Conversation, answer: str) -> tuple[dict[str, str], ...]:
+        """The dialogue before an answer: the oldest pairs go until a training has room for both."""
+        turns = [{**turn, "content": clean(turn["content"])} for turn in talk.turns[:-1]]
+        turns.append({"role": "assistant", "content": answer})
+        blank = max((at for at, turn in enumerate(turns) if not turn["content"]), default=-1)
         del turns[: (blank + 2) // 2 * 2]  # no training row has a turn that says nothing
-        while len(turns) > 2 and talk.talker.tokens(turns, Tried()) > self._room:
-            del turns[:2]
+        # of the history alone first: another answer is to have the same one, and take the first one's place
+        for part, room in ((slice(-1), self._max_length * 3 // 4), (slice(None), self._max_length * 7 // 8)):
+            while len(turns) > 2 and talk.talker.tokens(turns[part], Tried()) > room:
+                del turns[:2]
         return tuple(turns[:-1])
 
 
