@@ -31,8 +31,8 @@ WAYS: dict[str, tuple[str, ...]] = {
     "declined": ("--register_only", "--run", "2"),
 }
 """The four ways to publish, of which the second learns what was corrected, too; somebody who trains and keeps the old
-model; and to publish what waits to be decided about, or was declined. All but the first begin where a run of ours stands
-under the name, of which an answer was put right.
+model; and to publish what waits to be decided about, or was declined. All but the first begin where a run of ours
+stands under the name, of which an answer was put right.
 """
 STARTS = {"new": "bare", "waiting": "waiting", "declined": "declined"}
 """Way -> what there is before; all others begin where the model stands."""

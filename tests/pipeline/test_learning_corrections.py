@@ -48,7 +48,13 @@ def program(trained: Program, tmp_path: Path) -> Program:
 
 
 def go_on(program: Program, *flags: str, **how: Any) -> dict[str, Any]:
-    return program.run_bare("--ollama_name", "zzhua", *CONTINUE, *flags, **how)
+    """What a training that goes on told, in one line."""
+    return told(program, *CONTINUE, *flags, **how)
+
+
+def told(program: Program, *flags: str, **how: Any) -> dict[str, Any]:
+    result = program.run_bare("--ollama_name", "zzhua", *flags, **how)
+    return {**result, "shown": " ".join(result["shown"].split())}
 
 
 def newest(program: Program) -> Run:
@@ -65,12 +71,12 @@ def learnt(run: Run) -> list[str]:
 
 
 def test_going_on_with_the_recorded_files_learns_and_counts_and_keeps_them(program: Program) -> None:
-    told = go_on(program)
-    assert "4 rows + 3 corrected (" in told["shown"] and "(3 new, 0 gone" in told["shown"]
+    seen = go_on(program)["shown"]
+    assert "4 rows + 3 corrected (" in seen and "(3 new, 0 gone" in seen
     data = newest(program).record["data"]
     assert (data["rows"], data["corrections"], data["val_rows"]) == (7, 3, 4)
     assert data["change"] == {"new": 3, "gone": 0} and learnt(newest(program))[4:] == [*ANSWERS]
-    assert data["train_file"] in data["files"] and not any("corrections" in name for name in data["files"])
+    assert data["train_file"] in data["files"] and not any("corrections.jsonl" in name for name in data["files"])
     with gzip.open(newest(program).folder / "rows.jsonl.gz", "rt", encoding="utf-8") as lines:
         kept = [json.loads(line) for line in lines]
     assert [row.get("corrected", False) for row in kept] == [False] * 4 + [True] * 3 + [False] * 4
@@ -92,8 +98,8 @@ def test_other_trainings_leave_them_out_and_say_so(program: Program, tmp_path: P
         "other files": (*CONTINUE, "--data_dir", str(other)),
         "the rows of a run": (*CONTINUE, "--rows_of_run", "1"),
     }[way]
-    told = program.run_bare("--ollama_name", "zzhua", *flags)
-    assert "The 3 answers noted while talking" in told["shown"] and "corrected" not in told["shown"]
+    seen = told(program, *flags)["shown"]
+    assert "The 3 answers noted while talking" in seen and "corrected" not in seen
     assert "corrections" not in newest(program).record["data"] and len(learnt(newest(program))) == 4
     assert count_corrections(corrections_of(program.history, "zzhua")) == 3
 
@@ -101,8 +107,7 @@ def test_other_trainings_leave_them_out_and_say_so(program: Program, tmp_path: P
 def test_the_rows_of_a_run_are_what_that_run_had(program: Program) -> None:
     go_on(program)
     corrections_of(program.history, "zzhua").unlink()
-    told = go_on(program, "--rows_of_run", "2")
-    assert "4 rows + 3 corrected (" in told["shown"]
+    assert "4 rows + 3 corrected (" in go_on(program, "--rows_of_run", "2")["shown"]
     second, third = program.history.runs("zzhua")[1:]
     assert second.record["data"]["fingerprint"] == third.record["data"]["fingerprint"]
 
@@ -120,8 +125,8 @@ def test_an_unfinished_training_goes_on_with_the_corrections_that_it_was_begun_w
 def test_a_fault_in_the_file_is_told_by_its_line_before_the_work(program: Program) -> None:
     path = corrections_of(program.history, "zzhua")
     path.write_text(path.read_text(encoding="utf-8") + "{\n", encoding="utf-8")
-    told = go_on(program, expect=4)
-    assert [(found["file"], found["line"]) for found in told["error"]["findings"]] == [(str(path), 4)]
+    failed = go_on(program, expect=4)
+    assert [(found["file"], found["line"]) for found in failed["error"]["findings"]] == [(str(path), 4)]
     assert go_on(program, "--skip_bad_rows")["plan"] and newest(program).record["data"]["corrections"] == 3
 
 

@@ -109,8 +109,12 @@ def test_yes_leads_to_the_plan_with_the_corrections_and_to_a_character_that_has_
         seen.wait_for("试过的（top_k 7）练完也接着用吗？").send("y", ENTER)
         seen.wait_for("新增 4，删掉 0").wait_for("数据变了，怎么练？").send("2", ENTER)
         seen.wait_for("哪里不满意").send("1", ENTER).wait_for("再加几轮").send(ENTER)
-        seen.wait_for("4 条 + 4 条纠正").wait_for("就这样").send(ENTER)
-        seen.wait_for("换上").settled().send(ENTER).wait_for("已经可以用了")
+        seen.wait_for("就这样")
+        assert "4条+4条纠正（" in "".join(seen.everything.split())
+        seen.send(ENTER)
+        seen.wait_for("第 1 个").send(ESCAPE).wait_for("用新的吗").send("1", ENTER).wait_for("记一句").send(
+            ENTER
+        ).wait_for("已经可以用了")
         assert seen.finish() == 0
     first, second = registered.history.runs("zzhua")
     assert second.record["data"]["corrections"] == 4 and second.record["data"]["rows"] == 8
@@ -125,7 +129,7 @@ def test_a_training_that_goes_on_is_told_and_nothing_that_was_typed_is_lost(unre
             asked(seen, "忙吗？")
             seen.send("/fix 不忙。", ENTER).wait_for("还没有写下来的有 2 条").wait_for("\n>")
             seen.send("/bye", ENTER).wait_for("还有 2 条没有写下来，怎么办？")
-            seen.send(ESCAPE).wait_for("还有 2 条没有写下来，怎么办？")
+            seen.send(ESCAPE).wait_for("请等它结束").settled()
         assert rows(unregistered.history) == []
         seen.send("1", ENTER).wait_for("改了 2 条，留了 0 条").send("n", ENTER)
         assert seen.finish() == 0
