@@ -30,12 +30,13 @@ WAYS: dict[str, tuple[str, ...]] = {
     "waiting": CONTINUING,
     "declined": ("--register_only", "--run", "2"),
 }
-"""The four ways to publish, of which the second learns what was corrected, too; somebody who trains and keeps the old
-model; and to publish what waits to be decided about, or was declined. All but the first begin where a run of ours
-stands under the name, of which an answer was put right.
+"""The four ways to publish; somebody who trains and keeps the old model; and to publish what waits to be decided about,
+or was declined. All but the first begin where a run of ours stands under the name.
 """
-STARTS = {"new": "bare", "waiting": "waiting", "declined": "declined"}
-"""Way -> what there is before; all others begin where the model stands."""
+STARTS = {"new": "bare", "continue": "corrected", "waiting": "waiting", "declined": "declined"}
+"""Way -> what there is before; all others begin where the model stands. `corrected`: with an answer put right in the
+chat.
+"""
 ANSWERS = {"decline": "decline"}
 """Way -> what somebody wants who is asked; the others are scripts."""
 REGISTERING = ("register", "declined")
@@ -129,7 +130,7 @@ def world() -> Iterator[World]:
                 found = World(folder, server, program, preloaded)
                 _publish_twice(found)
                 for start, answers in (("waiting", "wait"), ("declined", "decline")):
-                    found.restore("continue")
+                    found.restore("decline")
                     ran = found.run(WAYS["decline"], answers=answers)
                     assert ran.code == 0 and found.state().statuses[2] == start, ran.said
                     found.keep(start)
@@ -140,11 +141,12 @@ def _publish_twice(place: World) -> None:
     for flags in (WAYS["new"], ("--register_only", "--temperature", "0.7")):
         ran = place.run(flags)
         assert ran.code == 0, ran.said
-    put_right(place.program.history, NAME, Correction(({"role": "user", "content": "在干嘛？"},), "在看书。", "it…"))
     client = place.client
     for number, name in enumerate(HAND_MADE):
         client.create(name, from_=NAME, system=f"made by hand: {number}")
     place.keep("standing")
+    put_right(place.program.history, NAME, Correction(({"role": "user", "content": "在干嘛？"},), "在看书。", "it…"))
+    place.keep("corrected")
     for name in place.state().models:
         if name == STANDS or (name in place.state().backups and name not in HAND_MADE):
             client.delete(name)

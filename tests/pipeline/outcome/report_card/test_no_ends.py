@@ -11,7 +11,7 @@ from tests.support.program import SECONDS, Program
 
 def test_a_model_that_was_taught_no_ends_does_not_stop_and_is_to_be_begun_anew(tmp_path: Path) -> None:
     program = Program(tmp_path)
-    flags = ("--epochs", "20", "--learning_rate", "5e-3", "--no_register", "--compare", "--yes")
+    flags = ("--epochs", "20", "--learning_rate", "5e-3", "--temperature", "0.1", "--no_register", "--compare", "--yes")
     changed = ["-m", "tests.support.watchers", "tests.support.no_ends ."]
     done = subprocess.run(
         [sys.executable, *changed, *program.command(*flags)[2:]],
