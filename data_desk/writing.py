@@ -1,4 +1,4 @@
-"""Data files are written whole, with a backup of what stood there beside them; new rows are added to a folder's file."""
+"""Data files are written whole, with a backup of the old one beside them; new rows are added to a folder's file."""
 
 from __future__ import annotations
 

@@ -80,8 +80,9 @@ class _Loose:
                 if is_comma:
                     self._replace("json_commas", start, self.at, "")
                 return
-            if is_comma or "\n" not in self.text[start : self.at]:
-                self._replace("json_two", start, self.at, "\n")
+            is_broken = "\n" in self.text[start : self.at]
+            if is_comma or not is_broken:
+                self._replace("json_commas" if is_broken else "json_two", start, self.at, "\n")
 
     def _replace(self, repair: str, start: int, end: int, new: str) -> None:
         """An edit in place of those that lie in it."""
@@ -133,7 +134,7 @@ class _Loose:
                 self.blanks()
                 if self.next() in ("", closing):
                     self._replace("json_commas", comma, comma + 1, "")
-                    mark = self.next()
+                    mark, end = self.next(), comma + 1
                 else:
                     if mark != ",":
                         self.edit("json_marks", comma, comma + 1, ",")

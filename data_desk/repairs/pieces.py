@@ -100,7 +100,9 @@ def _spread(text: str, without: Collection[str]) -> Laid | None:
             return None
         changes = [Change(e.repair, text.count("\n", 0, e.start) + 1, *around(text, e)) for e in found[1]]
         values = values_of(found[0])
-    pieces = [Piece(number, values=[value], mended=True) for number, value in enumerate(values or (), 1)]
+    if values is None or len(values) >= sum(bool(line.strip()) for line in text.split("\n")):
+        return None
+    pieces = [Piece(number, values=[value], mended=True) for number, value in enumerate(values, 1)]
     return Laid("spread", pieces, "row", [*changes, Change("spread", 0)])
 
 
