@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,7 +77,11 @@ def replaced(file: Path, data: bytes) -> Path | None:
         sync_file(part)
         part.replace(file)
     except BaseException:
-        part.unlink(missing_ok=True)
+        # what couldn't be written may not be there to be removed either, and isn't what is to be told
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        if backup is not None:
+            backup.unlink()
         raise
     sync_folder(file.parent)
     return backup

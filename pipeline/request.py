@@ -69,7 +69,7 @@ CONTRADICTIONS = (
 )
 """Pairs of flags of which at most one can be meant."""
 
-ALONE = ("pack", "adopt", "clean", "import_")
+ALONE = ("pack", "adopt", "clean", "import_", "mend")
 """Flags that ask for something of its own: beside them nothing else can be asked for."""
 _NOT_BESIDE = (
     "history", "compare_only", "chat", "note", "rollback", "verify", "report", "register_only", "dry_run", "compare",
@@ -115,6 +115,7 @@ class Request:
     drop_words: str | None = None
     private_names: str | None = None
     keep_private: bool = False
+    mend: bool = False
     on_exists: str | None = None
     continue_train: bool = False
     force: bool = False
