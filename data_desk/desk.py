@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from data_desk import chat
@@ -71,8 +71,12 @@ def look(paths: Iterable[Path]) -> tuple[list[Found], list[Path]]:
     """
     found: list[Found] = []
     unknown: list[Path] = []
+    seen: set[Path] = set()
     for path in paths:
         for file in files_in(path):
+            if file.resolve() in seen:
+                continue
+            seen.add(file.resolve())
             try:
                 found.append(_look_at(file))
             except DataError:
@@ -112,7 +116,7 @@ def gather(found: Sequence[Found], choices: Choices, stand_ins: StandIns | None)
     gathered = Gathered()
     for each in found:
         tally = gathered.tallies[each.path] = Tally()
-        mine = choices if each.answers is None else _with_character(choices, each.answers)
+        mine = _choices_for(each, choices)
         before = len(gathered.dialogues)
         for dialogue in each.importer.dialogues(open_sample(each.path), mine, tally):
             shown = stand_ins.in_dialogue(dialogue) if stand_ins is not None else dialogue
@@ -127,5 +131,8 @@ def gather(found: Sequence[Found], choices: Choices, stand_ins: StandIns | None)
     return gathered
 
 
-def _with_character(choices: Choices, character: str) -> Choices:
-    return Choices(choices.character or character, choices.pause, choices.drop, choices.columns)
+def _choices_for(found: Found, choices: Choices) -> Choices:
+    """Where it can only be one who answers, it is that one, whoever the character is called in other files."""
+    if found.answers is None or choices.character in found.tally.speakers:
+        return choices
+    return replace(choices, character=found.answers)

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from data_desk.details import LABELS, PATTERNS
+from data_desk.details import DETAILS, LABELS, Detail
 from data_desk.dialogue import Dialogue, is_chinese
 
 
@@ -18,17 +18,21 @@ class StandIns:
         self.counts: Counter[str] = Counter()
         """Kind -> how often one was replaced."""
         self._known: dict[tuple[str, str], str] = {}
-        self._patterns = list(PATTERNS)
+        self._numbers: Counter[str] = Counter()
+        self._details = list(DETAILS)
         if listed := sorted({name for name in names if name}, key=len, reverse=True):
             # of a name in letters, whole words alone
             words = [rf"(?<!\w){re.escape(name)}(?!\w)" if name.isascii() else re.escape(name) for name in listed]
-            self._patterns.insert(0, ("name", re.compile("|".join(words))))
+            needs = tuple(name.lower() for name in listed)
+            self._details.insert(0, Detail("name", needs, re.compile("|".join(words))))
 
     def replace(self, text: str) -> str:
         """The text with a stand-in for every detail."""
         chinese = is_chinese(text)
-        for kind, pattern in self._patterns:
-            text = pattern.sub(lambda found, kind=kind: self._replaced(kind, found, chinese), text)  # type: ignore[misc]
+        lower = text.lower()
+        for detail in self._details:
+            if any(needed in lower for needed in detail.needs):
+                text = detail.pattern.sub(lambda found, kind=detail.kind: self._replaced(kind, found, chinese), text)  # type: ignore[misc]
         return text
 
     def in_dialogue(self, dialogue: Dialogue) -> Dialogue:
@@ -51,10 +55,11 @@ class StandIns:
         detail = found[1] if found.re.groups else whole
         if kind == "card" and not _is_card(detail):
             return whole
-        key = kind, re.sub(r"[\s()（）-]|^\+?86(?=1\d{10}$)", "", detail).casefold()
+        plain = re.sub(r"[\s()（）-]", "", detail)
+        key = kind, re.sub(r"^\+?86(?=1\d{10}$)", "", plain).casefold()
         if key not in self._known:
-            number = sum(known == kind for known, _ in self._known) + 1
-            self._known[key] = f"〔{LABELS[kind][0 if chinese else 1]}{number}〕"
+            self._numbers[kind] += 1
+            self._known[key] = f"〔{LABELS[kind][0 if chinese else 1]}{self._numbers[kind]}〕"
         self.counts[kind] += 1
         at = whole.rindex(detail)
         return whole[:at] + self._known[key] + whole[at + len(detail) :]

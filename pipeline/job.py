@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from lora_trainer.data.corrections import read_corrections, with_corrections
 from lora_trainer.data.dataset import Dataset as Dataset
 from lora_trainer.data.dataset import load_dataset, raise_on_faults
 from lora_trainer.errors import DataError
@@ -14,6 +15,7 @@ from ollama_export.server.names import check_name as check_name
 from ollama_export.server.names import propose_name as propose_name
 from pipeline.data_places import DEFAULT_DATA
 from pipeline.request import Request
+from pipeline.run.corrections import corrections_of
 from pipeline.run.history import History, Run
 from pipeline.run.kept import TakenOver
 from pipeline.run.rows import Change, rows_of
@@ -84,8 +86,25 @@ def going_on(
     )
 
 
-def read_data(taken: TakenOver, history: History, name: str) -> Dataset:
-    """The dialogues that a request means; raises DataError for missing files, and for faults that aren't skipped."""
+def read_data(taken: TakenOver, history: History, name: str, going_on: Run | None = None) -> Dataset:
+    """The dialogues that a request means, and what was corrected of the model where it is trained on.
+
+    Those of an unfinished run that is `going_on` are the corrections that it was begun with. Raises DataError for
+    missing files, and for faults that aren't skipped.
+    """
+    data = _read_files(taken, history, name)
+    if taken.corrects:
+        begun_with = rows_of(going_on) if going_on is not None else None
+        if begun_with is not None:
+            data = with_corrections(data, begun_with.train[len(begun_with.train) - begun_with.corrections :])
+        else:
+            data = with_corrections(data, *read_corrections(corrections_of(history, name), data.system))
+    if not taken.request.skip_bad_rows:
+        raise_on_faults(data)
+    return data
+
+
+def _read_files(taken: TakenOver, history: History, name: str) -> Dataset:
     request = taken.request
     if request.rows_of_run is not None:
         run = history.numbered(name, request.rows_of_run)
@@ -93,7 +112,7 @@ def read_data(taken: TakenOver, history: History, name: str) -> Dataset:
         if kept is None:
             raise DataError("error.data.no_rows_of_run", name=name, number=request.rows_of_run)
         return kept
-    data = load_dataset(
+    return load_dataset(
         request.data_dir or DEFAULT_DATA,
         train_file=request.train_file,
         val_file=request.val_file,
@@ -102,9 +121,6 @@ def read_data(taken: TakenOver, history: History, name: str) -> Dataset:
         skip_bad_rows=request.skip_bad_rows,
         seed=TrainPlan().seed if taken.seed is None else taken.seed,
     )
-    if not request.skip_bad_rows:
-        raise_on_faults(data)
-    return data
 
 
 def library_versions() -> Mapping[str, str]:

@@ -157,6 +157,7 @@ def _data_record(job: Job, data: Dataset) -> dict[str, Any]:
         "rows_of_run": job.taken.request.rows_of_run if job.taken else None,
         "split": data.split,
         "change": asdict(job.change) if job.change else None,
+        **({"corrections": data.corrections} if data.corrections else {}),
         **data.statistics(),
     }
 

@@ -98,7 +98,9 @@ def test_every_file_and_folder_of_the_annotated_tree_is_there() -> None:
     assert len(found) > 20
     assert [path for path in found if not path.exists()] == []
     rooms = {
-        path.parent for room in ("lora_trainer", "ollama_export", "pipeline") for path in ROOT.glob(f"{room}/*/*.py")
+        path.parent
+        for room in ("lora_trainer", "ollama_export", "data_desk", "pipeline")
+        for path in ROOT.glob(f"{room}/*/*.py")
     }
     assert rooms - set(found) == set()
 

@@ -19,7 +19,7 @@ from tests.support.project import ROOT
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 WORKFLOW = yaml.safe_load((ROOT / ".github" / "workflows" / "test.yml").read_text(encoding="utf-8"))
 POSIX_ONLY = {"fcntl", "termios", "pty", "tty", "resource", "pwd", "grp", "pexpect"}
-ROOMS = ("file_formats", "lora_trainer", "ollama_export", "pipeline", "wizard", "tests")
+ROOMS = ("file_formats", "lora_trainer", "ollama_export", "data_desk", "pipeline", "wizard", "tests")
 
 
 def jobs() -> list[dict[str, list[str]]]:

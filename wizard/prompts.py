@@ -20,6 +20,7 @@ from wizard.screen.layout import aligned
 from wizard.words import t
 
 if TYPE_CHECKING:
+    from prompt_toolkit import PromptSession
     from prompt_toolkit.key_binding import KeyBindings
     from questionary import Question
 
@@ -195,26 +196,47 @@ class Lines:
     """
 
     def __init__(self, mark: str) -> None:
-        from prompt_toolkit import PromptSession
-        from prompt_toolkit.key_binding import KeyBindings
-
-        bindings = KeyBindings()
-
-        @bindings.add("escape", "enter")
-        def break_line(event: Any) -> None:
-            event.current_buffer.insert_text("\n")
-
-        self._session: PromptSession[str] = PromptSession(
-            [("class:qmark", mark)],
-            key_bindings=bindings,
-            style=_style(),
-            reserve_space_for_menu=0,
-            prompt_continuation=" " * len(mark),
-        )
+        self._session, _ = _line_session(mark)
 
     def next(self) -> str:
         """The next one; raises EOFError (Ctrl-D in an empty one) and KeyboardInterrupt."""
         return self._session.prompt()
+
+    def edit(self, mark: str, text: str) -> str:
+        """What becomes of a `text` that stands in the line; of a terminal that shows none there, what is typed instead.
+
+        Raises as `next`, and Back.
+        """
+        session, bindings = _line_session(mark)
+
+        @bindings.add("escape")
+        def leave(event: Any) -> None:
+            event.app.exit(exception=Back())
+
+        session.app.ttimeoutlen = session.app.timeoutlen = ESCAPE_SECONDS
+        return session.prompt(default=text if can_draw() else "")
+
+
+def _line_session(mark: str) -> tuple[PromptSession[str], KeyBindings]:
+    from prompt_toolkit import PromptSession
+    from prompt_toolkit.key_binding import KeyBindings
+
+    from wizard.screen.layout import cells
+
+    bindings = KeyBindings()
+
+    @bindings.add("escape", "enter")
+    def break_line(event: Any) -> None:
+        event.current_buffer.insert_text("\n")
+
+    session: PromptSession[str] = PromptSession(
+        [("class:qmark", mark)],
+        key_bindings=bindings,
+        style=_style(),
+        reserve_space_for_menu=0,
+        prompt_continuation=" " * cells(mark),
+    )
+    return session, bindings
 
 
 def confirm(message: str, *, flag: str, default: bool = False) -> bool:
@@ -277,6 +299,7 @@ def _ask(question: Question, *more: KeyBindings) -> Any:
     own = [application.key_bindings] if application.key_bindings else []
     application.key_bindings = merge_key_bindings([*own, *more, escape])
     application.ttimeoutlen = ESCAPE_SECONDS
+    keys.Keys.forget()
     _asked += 1
     try:
         return question.unsafe_ask()

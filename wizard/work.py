@@ -204,18 +204,7 @@ def _decided(job: Job, talk: Talk, stop: Stop) -> dict[str, Any]:
 
 def _decide_to_train_on(job: Job, run: Run, talk: Talk) -> Draft:
     """The questions of a training that goes on from a run that isn't published. Raises Back before the first one."""
-    asked = job.request
-    request = Request(
-        ollama_name=job.name,
-        continue_train=True,
-        from_run=run.number,
-        no_backup=asked.no_backup,
-        keep_backups=asked.keep_backups,
-        keep_gguf=asked.keep_gguf,
-        llama_cpp=asked.llama_cpp,
-        lang=asked.lang,
-        debug=asked.debug,
-    )
+    request = job.request.training_on(job.name, run.number)
     return decide(Draft(request), replace(talk, prices=Prices(talk.history), memory={}), leads_back=True)
 
 

@@ -13,6 +13,7 @@ from data_desk.sample import Sample
 from lora_trainer.data.formats import read_row
 
 _LOOKED_AT = 20
+_DEEPEST = 50
 
 
 def reads(sample: Sample) -> bool:
@@ -24,7 +25,7 @@ def dialogues(sample: Sample, choices: Choices, tally: Tally) -> Iterator[Dialog
     """The rows in their order; those that no training could use are counted."""
     for values in _rows(sample):
         row = read_row(values)
-        if row.faults:
+        if row.faults or _is_deep(values):
             tally.left["unusable"] += 1
         elif any(word in message["content"] for message in row.messages for word in choices.drop):
             tally.left["dropped"] += 1
@@ -34,6 +35,20 @@ def dialogues(sample: Sample, choices: Choices, tally: Tally) -> Iterator[Dialog
 
 def _rows(sample: Sample) -> list[Any]:
     return sample.json_lines or (sample.json if isinstance(sample.json, list) else [])
+
+
+def _is_deep(values: Any) -> bool:
+    """Whether a row is nested as no row is, so that what goes through it might not come back."""
+    level = [values]
+    for _ in range(_DEEPEST):
+        level = [inner for value in level for inner in _inside(value)]
+        if not level:
+            return False
+    return True
+
+
+def _inside(value: Any) -> list[Any]:
+    return list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
 
 
 def _cleaned(values: Any) -> Any:

@@ -17,17 +17,12 @@ from data_desk.times import time_of_text
 
 _TIME = r"(\d{4}-\d{1,2}-\d{1,2} \d{1,2}:\d{2}:\d{2})"
 _HEADERS = (re.compile(rf"^{_TIME} (\S.{{0,99}})$"), re.compile(rf"^(\S.{{0,99}}?) +{_TIME}$"))
-_OF_QQ = ("消息记录（此消息记录为文本格式", "消息对象:", "消息分组:")
-_LOOKED_AT = 200
-"""Lines that are enough to tell."""
 
 
 def reads(sample: Sample) -> bool:
-    """Whether it begins with a header, and isn't QQ's export, which has the same but for its own beginning."""
-    lines = [line for line in sample.lines[:_LOOKED_AT] if line.strip()]
-    if not lines or any(mark in line for line in lines[:12] for mark in _OF_QQ):
-        return False
-    return any(pattern.match(lines[0]) for pattern in _HEADERS)
+    """Whether it begins with a header: QQ's export, which has the same ones, begins with words about itself."""
+    first = next((line for line in sample.lines if line.strip()), "")
+    return any(pattern.match(first) for pattern in _HEADERS)
 
 
 def messages(sample: Sample) -> Iterator[ChatMessage]:

@@ -28,6 +28,8 @@ _MEDIA = re.compile(
     r"|^(?:图像|图片|影片|视频|音频|贴图|文档|文件)(?:已)?(?:忽略|略过|省略)$",
 )
 _EDITED = re.compile(r"\s*<(?:This message was edited|此消息已编辑|这条消息已编辑)>\s*$")
+_ENDING = 60
+"""Characters of a message in which such an ending stands."""
 _ENCRYPTED = re.compile(r"end-to-end encrypted|端到端加密|端對端加密")
 _MOST_COLONS = 4
 """Parts of a header that a name with colons in it may take."""
@@ -61,7 +63,8 @@ def messages(sample: Sample) -> Iterator[ChatMessage]:
         if name is None or _ENCRYPTED.search(entry.rest[:300]):
             yield ChatMessage("", entry.rest, time, "system")
             continue
-        text = _EDITED.sub("", entry.rest[len(name) + 1 :].strip(" \u200e\u200f\n"))
+        text = entry.rest[len(name) + 1 :].strip(" \u200e\u200f\n")
+        text = text[:-_ENDING] + _EDITED.sub("", text[-_ENDING:])
         yield ChatMessage(name.strip("\u200e\u200f~ \u202f"), text, time, "media" if _is_media(text) else "")
 
 

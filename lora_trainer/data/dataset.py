@@ -39,6 +39,8 @@ class Dataset:
     """Path as given -> usable rows and sha256 of the bytes."""
     split: bool
     """`val` was split off the training file."""
+    corrections: int = 0
+    """So many of the last rows of `train` are answers that were put right in a conversation."""
 
     @property
     def faults(self) -> tuple[Finding, ...]:

@@ -11,6 +11,7 @@ from pipeline.cleaning.things import Thing, size_of
 from pipeline.outcome.comparison.respondents import TEMPORARY
 from pipeline.outcome.points import FOLDER as POINTS
 from pipeline.publishing import gguf_path
+from pipeline.run.corrections import NAME as CORRECTIONS
 from pipeline.run.history import History, Run
 from pipeline.run.overview import percent_kept
 from pipeline.travel.adopting import STAGING
@@ -44,7 +45,7 @@ def things_of_runs(history: History, name: str, folder: Path, now: datetime) -> 
 
 def leftovers_in(folder: Path) -> tuple[Path, ...]:
     """What killed processes have left in a model's folder, which nobody else is at work on."""
-    found = [*folder.glob(f"{STAGING}*"), *folder.glob(f"{DELETING}*")]
+    found = [*folder.glob(f"{STAGING}*"), *folder.glob(f"{DELETING}*"), *folder.glob(f"{CORRECTIONS}.new")]
     for run in folder.iterdir() if folder.is_dir() else ():
         if not run.name.isdecimal() or not run.is_dir() or run.is_symlink():
             continue

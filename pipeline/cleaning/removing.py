@@ -22,6 +22,7 @@ from pipeline.cleaning.of_runs import DELETING, leftovers_in, unused_points
 from pipeline.cleaning.things import Thing, size_of
 from pipeline.outcome.points import drop_points
 from pipeline.publishing import gguf_path
+from pipeline.run.corrections import corrections_of
 from pipeline.run.history import History, Run
 from pipeline.stages import decline
 from pipeline.temporary import left_by_the_dead
@@ -90,7 +91,7 @@ def whole(name: str, history: History, client: OllamaClient) -> Whole:
 
 
 def delete_whole(found: Whole, history: History, client: OllamaClient) -> None:
-    """Delete a character: its backups and its name in Ollama, then its runs, the newest first.
+    """Delete a character: its backups and its name in Ollama, what was corrected of it, its runs, the newest first.
 
     Raises UsageError where somebody is at work on it, OllamaError, ResourceError; what is left then is whole.
     """
@@ -98,6 +99,8 @@ def delete_whole(found: Whole, history: History, client: OllamaClient) -> None:
     with history.lock(found.name), _usable():
         for tag in reversed(found.tags):
             client.delete(tag, missing_ok=True)
+        # before the runs: what is left of a character is never what another one of its name would learn
+        corrections_of(history, found.name).unlink(missing_ok=True)
         numbers = [child for child in folder.iterdir() if child.name.isdecimal()]
         for run in sorted(numbers, key=lambda child: int(child.name), reverse=True):
             delete_folder(run)

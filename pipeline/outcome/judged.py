@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from lora_trainer.data.dialogues import contents, learnt_answers
+from lora_trainer.data.dialogues import learnt_answers
 from pipeline.outcome.answers import comparison_of
 from pipeline.outcome.card import Card
 from pipeline.outcome.points import Point, points_of
@@ -81,4 +81,5 @@ def _taught(run: Run) -> tuple[Taught, set[str]] | None:
     if data is None:
         return None
     rows = data.train
-    return Taught(list(learnt_answers(rows))), set(contents(rows, "user"))
+    asked = {row.messages[at - 1]["content"] for row in rows for at in row.learnt}
+    return Taught(list(learnt_answers(rows))), asked

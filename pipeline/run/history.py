@@ -102,7 +102,7 @@ class History:
     def begin(self, name: str, **values: Any) -> Run:
         """A new run with its folder and first record."""
         folder = self._folder(name)
-        with _usable(folder):
+        with usable(folder):
             folder.mkdir(parents=True, exist_ok=True)
             number = self.next_number(name)
             run = Run(folder / str(number))
@@ -130,7 +130,7 @@ class History:
 
         With its name it is whole: its record is written before.
         """
-        with _usable(staged):
+        with usable(staged):
             number = self.next_number(name)
             run = Run(staged, {**record, "name": name, "number": number})
             write_json(staged / "run.json", run.record)
@@ -160,7 +160,7 @@ class History:
         new_home = not self.home.exists()
         self._hold(name, folder, lock)
         try:
-            with _usable(folder):
+            with usable(folder):
                 write_json(holder, {"pid": os.getpid(), "host": socket.gethostname(), "since": now()})
             yield
         finally:
@@ -186,7 +186,7 @@ class History:
         from filelock import Timeout
 
         for tries_left in reversed(range(5)):
-            with _usable(folder):
+            with usable(folder):
                 try:
                     folder.mkdir(parents=True, exist_ok=True)
                     lock.acquire(timeout=0)
@@ -270,7 +270,7 @@ def _never_was(folder: Path) -> bool:
 
 
 @contextmanager
-def _usable(folder: Path) -> Iterator[None]:
+def usable(folder: Path) -> Iterator[None]:
     """Raise ResourceError where runs can't be read or written here."""
     try:
         yield
@@ -284,7 +284,7 @@ def _usable(folder: Path) -> Iterator[None]:
 
 
 def _children(folder: Path) -> list[Path]:
-    with _usable(folder):
+    with usable(folder):
         try:
             return list(folder.iterdir())
         except FileNotFoundError:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lora_trainer.errors import DataError
+from pipeline.data_places import DEFAULT_DATA, TRAIN
 from pipeline.request import Request
 from pipeline.run.history import Run
 from pipeline.serving import Serving, serving_in_ollama, serving_of
@@ -36,16 +37,22 @@ class TakenOver:
     """The file that the model was trained on, where a flag names another one."""
     seed: int | None = None
     """By which validation rows were split off; None for the default."""
+    corrects: bool = False
+    """Whether the answers that were put right in conversations with the model are learnt beside its data."""
 
 
-def take_over(request: Request, run: Run | None, shown: Mapping[str, Any] | None = None) -> TakenOver:
+def take_over(
+    request: Request, run: Run | None, shown: Mapping[str, Any] | None = None, *, continues: bool = False
+) -> TakenOver:
     """Complete a request by what belongs to the model: `run` stands under its name, or Ollama has `shown` it.
 
+    `continues`: it is trained on, rather than replaced by another one, and what was corrected of it is learnt.
     Raises DataError where the recorded data are gone and nothing else is named.
     """
     lost: list[str] = []
     sources = {"data": "flag" if request.names_data else "default", "system": "flag"}
     serving, other = Serving(), None
+    corrects = continues and run is not None and (not request.names_data or names_own_file(request, run))
     if not (request.system or request.no_system):
         sources["system"] = "default"
     if run is not None:
@@ -62,7 +69,17 @@ def take_over(request: Request, run: Run | None, shown: Mapping[str, Any] | None
         if sources["system"] == "default" and str(shown.get("system") or "").strip():
             request, sources["system"] = replace(request, system=str(shown["system"])), "ollama"
     seed = request.seed if request.seed is not None or run is None else run.plan.seed
-    return TakenOver(request, serving.changed_by(request), sources, tuple(lost), other, seed)
+    return TakenOver(request, serving.changed_by(request), sources, tuple(lost), other, seed, corrects)
+
+
+def names_own_file(request: Request, run: Run) -> bool:
+    """Whether flags or answers name the very training file that a run was trained on."""
+    if request.data_dir is None and request.train_file is None:
+        return False
+    named = request.train_file
+    if named is None or not named.exists():
+        named = (request.data_dir or DEFAULT_DATA) / (named or TRAIN)
+    return named.resolve() == train_file_of(run).resolve()
 
 
 def _with_recorded_system(request: Request, run: Run) -> tuple[Request, str]:

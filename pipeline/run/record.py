@@ -66,11 +66,20 @@ def migrated(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Write a file whole or not at all: temporary name, fsync, rename. What JSON can't say is written as text."""
+    """Write an object as `write_whole` does. What JSON can't say is written as text."""
+    write_whole(path, json_bytes(values, indent=1, default=str))
+
+
+def json_bytes(values: Mapping[str, Any], **how: Any) -> bytes:
+    """JSON in UTF-8: half a surrogate pair (a file name that isn't UTF-8) becomes JSON's own escape."""
+    return json.dumps(values, ensure_ascii=False, **how).encode("utf-8", errors="backslashreplace")
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all: temporary name, fsync, rename."""
     temporary = path.with_name(path.name + ".new")
-    # half a surrogate pair (a file name that isn't UTF-8) becomes JSON's own escape
-    with temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
-        json.dump(values, file, ensure_ascii=False, indent=1, default=str)
+    with temporary.open("wb") as file:
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())
     for attempt in range(5):

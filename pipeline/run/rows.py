@@ -37,11 +37,13 @@ def has_rows(folder: Path) -> bool:
 def keep_rows(folder: Path, data: Dataset) -> None:
     """Write the rows beside a run's record: whole, or not under their name."""
     lines = []
+    corrections = len(data.train) - data.corrections
     for part, dialogues in (("train", data.train), ("val", data.val)):
-        for dialogue in dialogues:
+        for number, dialogue in enumerate(dialogues):
             row = {"part": part, "file": dialogue.file, "line": dialogue.line, "messages": _marked(dialogue)}
             row |= {"unit": dialogue.unit} if dialogue.unit != "line" else {}
             row |= {key: v for key, v in (("style", dialogue.style), ("category", dialogue.category)) if v is not None}
+            row |= {"corrected": True} if part == "train" and number >= corrections else {}
             lines.append(json.dumps(row, ensure_ascii=False) + "\n")
     path = folder / NAME
     temporary = path.with_name(NAME + ".new")
@@ -57,11 +59,12 @@ def keep_rows(folder: Path, data: Dataset) -> None:
 def rows_of(run: Run) -> Dataset | None:
     """The data set that a run was trained on, from the rows kept with it; None where there are none (any more)."""
     parts: dict[str, list[Dialogue]] = {"train": [], "val": []}
-    path = run.folder / NAME
+    path, corrections = run.folder / NAME, 0
     try:
         with gzip.open(path, "rt", encoding="utf-8") as lines:
             for line in lines:
                 row = json.loads(line)
+                corrections += row.get("corrected") is True
                 parts[row["part"]].append(_dialogue(row))
     except (OSError, EOFError, ValueError, LookupError, TypeError):
         return None
@@ -77,6 +80,7 @@ def rows_of(run: Run) -> Dataset | None:
         fingerprint=fingerprint(parts["train"], parts["val"], system),
         files={str(path): {"rows": len(parts["train"]), "sha256": hashlib.sha256(content).hexdigest()}},
         split=bool(run.record["data"].get("split")),
+        corrections=corrections,
     )
 
 

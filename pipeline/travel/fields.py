@@ -132,6 +132,7 @@ SHAPES: dict[str, Shape] = {
         "val_file": Maybe(_is_line),
         "split": Maybe(bool),
         "change": Maybe({"new": int, "gone": int}),
+        "corrections": Maybe(_is_count),
         "styles": Maybe(Each(int)),
         "categories": Maybe(Each(int)),
         **dict.fromkeys(

@@ -140,15 +140,17 @@ def test_a_spreadsheet_is_told_to_be_saved_as_a_table(tmp_path: Path) -> None:
     [
         "2024-01-01 10:00:00 " + "x" * 2_000_000,
         "12/31/23, 9:41 PM - A: " + ": " * 500_000,
+        "12/31/23, 9:41 PM - A: hi\n12/31/23, 9:42 PM - B: a" + " " * 500_000 + "b <",
         "问：" + "：" * 1_000_000 + "\n答：a",
         "a,b\n" + '"' * 1_000_001,
         "a,b\n" + "x" * 2_000_000 + ",y\n",
         "[" * 1_000_000,
         '{"messages": ' * 20_000,
+        '{"prompt": "a", "completion": "b", "x": ' + "[" * 900 + "]" * 900 + "}",
         "2024-01-01 10:00:00 a\n" + "b\n" * 300_000,
         "甲 2024-01-01 10:00:00\na\n乙 2024-01-01 10:00:00\nb\n" * 20_000,
     ],
-    ids=range(9),
+    ids=range(11),
 )
 def test_endless_lines_and_nests_end(tmp_path: Path, text: str) -> None:
     path = tmp_path / "a.txt"

@@ -12,7 +12,7 @@ from data_desk.desk import gather, look
 from data_desk.dialogue import Choices, Dialogue, Tally
 from data_desk.registry import all_importers, recognise
 from data_desk.sample import Sample
-from tests.data_desk.samples import Expected, all_samples
+from tests.data_desk.samples import FOLDER, Expected, all_samples
 from tests.support.project import ROOT
 
 SAMPLES = all_samples()
@@ -146,3 +146,11 @@ def test_a_folder_is_read_with_what_is_known_in_it(tmp_path: Path) -> None:
     (tmp_path / ".hidden.txt").write_text("问：a\n答：b\n", encoding="utf-8")
     found, unknown = look([tmp_path])
     assert [each.path.name for each in found] == ["a.txt"] and [path.name for path in unknown] == ["b.md"]
+
+
+def test_the_character_of_a_chat_leaves_questions_and_answers_beside_it_as_they_are() -> None:
+    found, _ = look([FOLDER / "wechat.txt", FOLDER / "plain-zh.txt"])
+    gathered = gather(found, Choices("林栀"), None)
+    assert list(gathered.rows.values()) == [2, 2]
+    turned = gather(found[1:], Choices("问"), None)
+    assert turned.dialogues[0].messages[0] == {"role": "user", "content": "（翻书）在看书。\n第二行"}

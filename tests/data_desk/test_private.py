@@ -58,7 +58,7 @@ def test_what_only_looks_like_a_detail_stays(text: str) -> None:
 def test_the_same_thing_has_the_same_stand_in_wherever_it_stands() -> None:
     stand_ins = StandIns()
     assert stand_ins.replace("打 13812345678 或 13987654321") == "打 〔电话1〕 或 〔电话2〕"
-    assert stand_ins.replace("just 138-1234-5678") == "just 〔电话1〕"
+    assert stand_ins.replace("just 138-1234-5678 or +86 138 1234 5678") == "just 〔电话1〕 or 〔电话1〕"
     assert stand_ins.replace("call 415-555-2671") == "call 〔phone 3〕"
 
 

@@ -17,7 +17,7 @@ from tests.support.project import ROOT
 from tests.support.terminal import Terminal
 from tests.support.undecided import keep_points
 
-ROOMS = ("file_formats", "lora_trainer", "ollama_export", "pipeline", "wizard", "tests", "bench")
+ROOMS = ("file_formats", "lora_trainer", "ollama_export", "data_desk", "pipeline", "wizard", "tests", "bench")
 FILES = ("train_to_ollama.py", "quick_start.sh", "pyproject.toml")
 
 
@@ -60,6 +60,8 @@ def furnish(folder: Path) -> None:
         (folder / room).symlink_to(ROOT / room)
     for file in FILES:
         shutil.copy(ROOT / file, folder)
+    for sample, name in (("wechat.txt", "聊天记录.txt"), ("card-v2.png", "卡片.png")):
+        shutil.copy(ROOT / "tests" / "data" / "imports" / sample, folder / name)
     for name in ("data/demo", "data/fern"):
         shutil.copytree(folder / "data", folder / name, ignore=shutil.ignore_patterns("demo", "fern"))
 

@@ -92,9 +92,12 @@ def told(command: Command) -> str:
 def test_a_command_of_the_program_does_what_it_says(house: House, command: Command) -> None:
     words = command.words[2:]
     request = parse(words)
-    assert request.ollama_name is not None or request.history or request.adopt
+    assert request.ollama_name is not None or request.history or request.adopt or request.import_
     if request.resume:
         house.interrupted("--ollama_name", str(request.ollama_name), "--force", "--yes", "--no_compare")
+    if request.import_:
+        brought_in(house, words, request)
+        return
     if request.adopt:
         words = arrived(house, words)
     elif house.history.newest(str(request.ollama_name)) is None and not request.history:
@@ -107,6 +110,18 @@ def test_a_command_of_the_program_does_what_it_says(house: House, command: Comma
         with house.at_terminal((sys.executable, command.words[1], *words), TRAIN_TO_OLLAMA_LANG="zh") as terminal:
             terminal.wait_for("? ").send(CTRL_C)
             assert terminal.finish() == 3, terminal.everything
+
+
+def brought_in(house: House, words: tuple[str, ...], request: Request) -> None:
+    """A page's chat log becomes rows; who isn't told in it is asked for."""
+    done = house.program.run_bare(*words, expect=0 if request.character else 2)
+    if request.character:
+        assert done["added"] > 0 and Path(house.folder, done["file"]).is_file()
+        return
+    assert done["error"]["key"] == "error.import.character"
+    with house.at_terminal((sys.executable, "train_to_ollama.py", *words), TRAIN_TO_OLLAMA_LANG="zh") as terminal:
+        terminal.wait_for("谁是你的角色").send(CTRL_C)
+        assert terminal.finish() == 3, terminal.everything
 
 
 def arrived(house: House, words: tuple[str, ...]) -> tuple[str, ...]:

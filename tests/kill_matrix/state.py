@@ -88,7 +88,7 @@ def lost(before: State, now: State, new: State) -> Iterator[str]:
     if before.stands not in (None, now.stands, *now.backups.values()):
         yield "the old model is nowhere"
     for path, digest in before.files.items():
-        if "/adapter/" in path and now.files.get(path) != digest:
+        if ("/adapter/" in path or path.endswith("/corrections.jsonl")) and now.files.get(path) != digest:
             yield f"{path} is {'another file' if path in now.files else 'gone'}"
 
 

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ollama_export.server.client import OllamaClient
+from pipeline.run.corrections import Correction, put_right
 from tests.kill_matrix.inside import Orders
 from tests.kill_matrix.points import TEMPORARY, Point, Strike
 from tests.kill_matrix.state import HAND_MADE, NAME, STANDS, State, state_of
@@ -29,8 +30,9 @@ WAYS: dict[str, tuple[str, ...]] = {
     "waiting": CONTINUING,
     "declined": ("--register_only", "--run", "2"),
 }
-"""The four ways to publish; somebody who trains and keeps the old model; and to publish what waits to be decided about,
-or was declined. All but the first begin where a run of ours stands under the name.
+"""The four ways to publish, of which the second learns what was corrected, too; somebody who trains and keeps the old
+model; and to publish what waits to be decided about, or was declined. All but the first begin where a run of ours
+stands under the name, of which an answer was put right.
 """
 STARTS = {"new": "bare", "waiting": "waiting", "declined": "declined"}
 """Way -> what there is before; all others begin where the model stands."""
@@ -138,6 +140,7 @@ def _publish_twice(place: World) -> None:
     for flags in (WAYS["new"], ("--register_only", "--temperature", "0.7")):
         ran = place.run(flags)
         assert ran.code == 0, ran.said
+    put_right(place.program.history, NAME, Correction(({"role": "user", "content": "在干嘛？"},), "在看书。", "it…"))
     client = place.client
     for number, name in enumerate(HAND_MADE):
         client.create(name, from_=NAME, system=f"made by hand: {number}")

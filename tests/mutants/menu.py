@@ -57,8 +57,8 @@ MUTANTS = (
     Mutant(
         "the key behind Esc is lost",
         KEYS,
-        "self._ahead = byte  #",
-        'self._ahead = b""  #',
+        "Keys._ahead = byte\n",
+        'Keys._ahead = b""\n',
         (TESTS + "test_a_key_right_behind_escape_is_the_next_questions",),
     ),
     Mutant(

@@ -124,7 +124,7 @@ MUTANTS = (
     ),
     Mutant(
         "a run that is not in use is changed",
-        CONVERSATION,
+        "wizard/chat/leaving.py",
         "if run.is_published and not partner.stands:",
         "if False:",
         (TYPED + "test_of_a_run_that_is_not_in_use_nothing_is_kept_and_it_is_told_how",),

@@ -49,6 +49,13 @@ TOLD: tuple[dict[str, Any], ...] = (
     {"verify": True},
     {"report": True},
     {"samples": 1},
+    {"import_": (Path("chat.txt"),)},
+    {"import_": (Path("chat.txt"),), "character": "林栀"},
+    {"import_": (Path("chat.txt"),), "pause": 60.0},
+    {"import_": (Path("chat.csv"),), "columns": "user=问"},
+    {"import_": (Path("chat.txt"),), "drop_words": "密码"},
+    {"import_": (Path("chat.txt"),), "private_names": "小明"},
+    {"import_": (Path("chat.txt"),), "keep_private": True},
 )
 """How a run is told, what it replaces, and how it ends."""
 SERVED: tuple[dict[str, Any], ...] = (

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 from tests.support.project import ROOT
 
-ROOMS = ("file_formats", "lora_trainer", "ollama_export", "pipeline", "wizard")
+ROOMS = ("file_formats", "lora_trainer", "ollama_export", "data_desk", "pipeline", "wizard")
 KEEP = ("PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH", "SYSTEMROOT")
 NOBODY = "ollama.invalid:9"
 """No Ollama: a name that no server ever has, and that nobody would start one for."""

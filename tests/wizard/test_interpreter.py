@@ -17,7 +17,7 @@ from tests.support.project import ROOT
 from wizard import interpreter
 from wizard.interpreter import lacking, wait_for
 
-ROOMS = ("file_formats", "lora_trainer", "ollama_export", "pipeline", "wizard")
+ROOMS = ("file_formats", "lora_trainer", "ollama_export", "data_desk", "pipeline", "wizard")
 BARE = [sys.executable, "-S"]
 """A Python without any package."""
 

@@ -8,9 +8,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from lora_trainer.errors import UsageError
+from lora_trainer.errors import UsageError, UserError
 from pipeline.flags import FLAGS
+from pipeline.run.corrections import clean
 from pipeline.serving import SAMPLING
+from wizard.chat.lessons import Lessons
 from wizard.chat.screen import ChatScreen
 from wizard.chat.session import Session
 from wizard.screen.layout import aligned, cells, cut, wrap
@@ -126,6 +128,51 @@ def _retry(session: Session, screen: ChatScreen, _: str) -> None:
     screen.answering(session.retry)
 
 
+def _lessons(session: Session) -> Lessons:
+    if session.lessons is None:
+        raise UsageError("error.chat.not_taught_here")
+    if session.last_answer is None:
+        raise UsageError("error.chat.no_answer")
+    return session.lessons
+
+
+def _fix(session: Session, screen: ChatScreen, rest: str) -> None:
+    lessons, answer = _lessons(session), session.last_answer
+    assert answer is not None
+    text = clean(rest or lessons.edit(answer["content"]) or "")
+    if not text or text == clean(answer["content"]):
+        screen.note("chat.fix.unchanged")
+    else:
+        _teach(session, screen, text, "chat.fix.done")
+
+
+def _good(session: Session, screen: ChatScreen, _: str) -> None:
+    _lessons(session)
+    assert session.last_answer is not None
+    if not (text := clean(session.last_answer["content"])):
+        raise UsageError("error.chat.no_answer")
+    _teach(session, screen, text, "chat.good.done")
+
+
+def _teach(session: Session, screen: ChatScreen, text: str, done: str) -> None:
+    lessons = _lessons(session)
+    try:
+        new = lessons.teach(session, text)
+    except UserError as error:
+        if not screen.terminal:
+            raise
+        screen.problem(error)
+        screen.note("chat.lessons.wait", count=len(lessons.waiting))
+        return
+    screen.note(done if new else "chat.good.known")
+
+
+def _undo(session: Session, screen: ChatScreen, _: str) -> None:
+    if session.lessons is None or not session.lessons.undo(session):
+        raise UsageError("error.chat.nothing_to_undo")
+    screen.note("chat.undone")
+
+
 def _clear(session: Session, screen: ChatScreen, _: str) -> None:
     session.clear()
     screen.note("chat.cleared")
@@ -142,6 +189,9 @@ def _bye(_: Session, __: ChatScreen, ___: str) -> None:
 
 COMMANDS: Mapping[str, Command] = {
     "retry": Command("/retry", _retry),
+    "fix": Command("/fix", _fix),
+    "good": Command("/good", _good),
+    "undo": Command("/undo", _undo),
     "set": Command("/set temperature 0.6", _set),
     "system": Command("/system …", _system),
     "reset": Command("/reset", _reset),

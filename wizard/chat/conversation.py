@@ -6,21 +6,22 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from lora_trainer.errors import Cancelled, DecisionNeeded, UsageError, UserError
-from pipeline.chat import Tried, keep_for_later
 from pipeline.machine import Glance, model_names
 from pipeline.partner import Partner, file_size, find_partner, talker_of
 from pipeline.request import Request
 from pipeline.run.history import History
 from pipeline.serving import SAMPLING
 from wizard import prompts
-from wizard.chat.commands import Leave, command_in, obey, plain
+from wizard.chat.commands import Leave, command_in, obey
+from wizard.chat.leaving import leave
+from wizard.chat.lessons import Lessons
 from wizard.chat.screen import ChatScreen
 from wizard.chat.session import Session
-from wizard.commands import command_of
+from wizard.prompts import Back
 from wizard.screen.layout import cut
 from wizard.screen.training import size
 from wizard.words import t
@@ -32,7 +33,7 @@ MARK = "> "
 
 
 def talk(request: Request, history: History, screen: Screen) -> dict[str, Any] | Request:
-    """Talk until the user leaves; what `--json` tells of it, or the request that publishes what was tried out.
+    """Talk until the user leaves; what `--json` tells of it, or the request that trains on or publishes what was tried.
 
     Where nobody can answer, each line of the input is a question, and the answers alone go to stdout. Raises UserError.
     """
@@ -59,12 +60,15 @@ def _talk(request: Request, history: History, screen: Screen, shown: ChatScreen)
         screen.settle()
         with closing(talker):
             session = Session(talker)
+            lines = prompts.Lines(MARK) if asked else None
+            if partner.run is not None:
+                session.lessons = Lessons(history, partner.run, partial(_edited, lines=lines, screen=shown))
             _begin_with(request, session)
-            if not asked:
+            if lines is None:
                 return {"status": "done", **_told(partner), "turns": _answer_lines(session, shown)}
             _introduce(partner, session, shown)
-            _converse(session, shown)
-    return _kept(partner, session.tried, request, history, shown) or {"status": "done", **_told(partner)}
+            _converse(session, shown, lines)
+    return leave(partner, session, request, history, shown) or {"status": "done", **_told(partner)}
 
 
 @contextmanager
@@ -129,8 +133,18 @@ def _begin_with(request: Request, session: Session) -> None:
             session.try_parameter(name, value)
 
 
-def _converse(session: Session, screen: ChatScreen) -> None:
-    lines = prompts.Lines(MARK)
+def _edited(text: str, *, lines: prompts.Lines | None, screen: ChatScreen) -> str | None:
+    """What the user makes of an answer: in the line, or typed anew where nothing can be changed in place."""
+    if lines is None:
+        return sys.stdin.readline()
+    screen.note("chat.fix.here" if prompts.can_draw() else "chat.fix.anew")
+    try:
+        return lines.edit(t("chat.fix.mark"), text)
+    except (Back, EOFError, KeyboardInterrupt):
+        return None
+
+
+def _converse(session: Session, screen: ChatScreen, lines: prompts.Lines) -> None:
     while True:
         try:
             text = lines.next().strip()
@@ -166,44 +180,3 @@ def _heed(text: str, session: Session, screen: ChatScreen) -> None:
         obey(session, screen, *found)
         return
     screen.answering(lambda heard: session.ask(text, heard))
-
-
-def _kept(partner: Partner, tried: Tried, request: Request, history: History, screen: ChatScreen) -> Request | None:
-    """The request that publishes what was tried out, where the user wants that; else None."""
-    if not tried:
-        return None
-    run = partner.run
-    words = [f"{name} {plain(value)}" for name, value in tried.parameters.items()]
-    if tried.system is not None:
-        words.append(t("field.system"))
-    what = t("word.comma").join(words)
-    if run is None:
-        screen.note("chat.not_ours", what=what)
-        return None
-    wanted = _published_with(request, partner.name, run.number, tried)
-    if run.is_published and not partner.stands:
-        # what stands is another one: to change it is more than to keep a temperature
-        screen.note("chat.not_standing", what=what, number=run.number, command=command_of(wanted))
-        return None
-    if tried.system is not None:
-        screen.note("chat.system_warning")
-    key = "ask.chat.publish" if partner.stands else "ask.chat.keep"
-    try:
-        if not prompts.confirm(t(key, what=what, number=run.number), flag="--register_only"):
-            return None
-    except Cancelled:
-        return None
-    if partner.stands:
-        screen.note("chat.publishing", command=command_of(wanted))
-        return wanted
-    with history.lock(partner.name):
-        keep_for_later(next(one for one in history.runs(partner.name) if one.number == run.number), tried)
-    screen.note("chat.kept", number=run.number)
-    return None
-
-
-def _published_with(request: Request, name: str, number: int, tried: Tried) -> Request:
-    """What asks to publish run `number` once more, served with what was tried out."""
-    values: dict[str, Any] = {**dict.fromkeys(SAMPLING), **tried.parameters}
-    values |= {"system": tried.system or None, "no_system": tried.system == ""}
-    return replace(request, chat=False, ollama_name=name, register_only=True, run=number, **values)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.chat import Talker, Tried, fitting
+
+if TYPE_CHECKING:
+    from wizard.chat.lessons import Lessons
 
 
 @dataclass(frozen=True)
@@ -24,10 +27,12 @@ class Reply:
 
 
 class Session:
-    """A conversation with `talker`; nothing of it is kept anywhere else."""
+    """A conversation with `talker`; nothing of it is kept anywhere else, but for what it is to learn of it."""
 
     def __init__(self, talker: Talker) -> None:
         self.talker = talker
+        self.lessons: Lessons | None = None
+        """None where the model isn't one that was trained here."""
         self.tried = Tried()
         self.turns: list[dict[str, str]] = []
         """User and assistant in turns, as the model hears them: the oldest go where its context is full."""
@@ -78,6 +83,17 @@ class Session:
         finally:
             if not self._is_answered:
                 self.turns, self._is_answered = before, was_answered
+
+    @property
+    def last_answer(self) -> dict[str, str] | None:
+        """The answer to the last question; None where there is none."""
+        return self.turns[-1] if self._is_answered else None
+
+    def amend(self, turn: dict[str, str], text: str) -> dict[str, str]:
+        """Let a turn say something else from now on, if it is still remembered; the new turn."""
+        amended = {**turn, "content": text}
+        self.turns = [amended if known is turn else known for known in self.turns]
+        return amended
 
     def clear(self) -> None:
         """Begin anew; what is tried out stays."""

@@ -19,7 +19,7 @@ from wizard.history.table import Signs, epochs_text, habits_text, made_text, way
 from wizard.screen.card import said as sentence_of
 from wizard.screen.card import step, verdict
 from wizard.screen.layout import cells, shortened
-from wizard.screen.plan import files_text, number_text
+from wizard.screen.plan import corrected_text, files_text, number_text
 from wizard.screen.training import duration, size
 from wizard.words import local_time, t
 
@@ -118,7 +118,9 @@ def data_text(record: dict[str, Any]) -> str:
     """Which dialogues, and how many."""
     data = record.get("data") or {}
     files = files_text([str(file) for file in data.get("files") or ()])
-    values = {"files": files, "rows": data.get("rows", "?"), "answers": data.get("turns", "?")}
+    corrections = data.get("corrections") or 0
+    rows = data["rows"] - corrections if corrections else data.get("rows", "?")
+    values = {"files": files, "rows": rows, "corrected": corrected_text(corrections), "answers": data.get("turns", "?")}
     if data.get("val_rows"):
         return t("plan.data_and_val", val=data["val_rows"], **values)
     return t("plan.data_only", **values)

@@ -14,7 +14,7 @@ from pipeline.imports import Found, Gathered
 from pipeline.request import Request
 from wizard import prompts
 from wizard.importing import questions
-from wizard.importing.lines import counted, names_of, shown, taken_for
+from wizard.importing.lines import counted, how, names_of, shown, taken_for
 from wizard.importing.questions import Choices
 from wizard.prompts import Back
 from wizard.screen.layout import folded
@@ -124,11 +124,15 @@ class _Desk:
     def _rows(self, draft: _Draft) -> _Draft:
         """Read everything, and on a terminal show some of it until it pleases."""
         while True:
+            if self._asks:
+                private = self._request.keep_private
+                self._tell(how(self._found, draft.choices.pause, keeps_private=private))
             self._screen.listen(Doing("import"))
             gathered = imports.read(self._found, draft.choices, self._request)
             self._screen.settle()
-            for line in counted(gathered):
-                self._screen.lines(folded(f"  {line}", self._screen.width))
+            self._tell(counted(gathered))
+            if without := [each.path for each in self._found if not gathered.rows[each.path]]:
+                self._screen.note("note.import.no_rows", files=names_of(without))
             if not gathered.dialogues and not self._asks:
                 raise DataError("error.import.no_dialogues", files=names_of([each.path for each in self._found]))
             draft = replace(draft, gathered=gathered)
@@ -159,6 +163,10 @@ class _Desk:
                 return questions.how_long_a_pause(draft.choices.pause)
             except Back:
                 continue
+
+    def _tell(self, lines: Sequence[str]) -> None:
+        for line in lines:
+            self._screen.lines(folded(f"  {line}", self._screen.width))
 
     def _show(self, gathered: Gathered, at: int) -> int:
         for number, dialogue in enumerate(gathered.dialogues[at : at + _SHOWN], at + 1):

@@ -29,6 +29,12 @@ def taken_for(found: Found) -> str:
     return t("word.comma").join(said)
 
 
+def how(found: Sequence[Found], pause: float, *, keeps_private: bool) -> list[str]:
+    """What is done with the messages of a chat log, and with private details."""
+    lines = [t("import.how", minutes=f"{pause:g}")] if any(each.importer.messages for each in found) else []
+    return lines if keeps_private else [*lines, t("import.how_private")]
+
+
 def counted(gathered: Gathered) -> list[str]:
     """How many dialogues there are, what was left out and what was replaced."""
     left = [f"{t(f'import.left.{kind}')} {count}" for kind, count in gathered.left.most_common()]

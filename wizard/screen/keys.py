@@ -32,12 +32,19 @@ def can_be_read() -> bool:
 class Keys:
     """The terminal on stdin gives each key, Ctrl-C too, and shows none; it is as it was when this is left."""
 
+    _ahead = b""
+    """A key that was pressed right after Esc, which may have ended the question: it is the next one's."""
+
+    @classmethod
+    def forget(cls) -> None:
+        """A question begins whose keys are read in another way."""
+        cls._ahead = b""
+
     def __enter__(self) -> Keys:
         import codecs
         import termios
 
         self._terminal = sys.stdin.fileno()
-        self._ahead = b""
         self._decoder = codecs.getincrementaldecoder(sys.stdin.encoding or "utf-8")(errors="replace")
         self._before: list[Any] = termios.tcgetattr(self._terminal)
         mode = [*self._before]
@@ -57,7 +64,7 @@ class Keys:
         """The next key: a name of those above, or its character; empty where none comes within `seconds`, or one that
         means nothing here. Raises EOFError where the terminal is gone.
         """
-        byte, self._ahead = self._ahead, b""
+        byte, Keys._ahead = Keys._ahead, b""
         if not byte:
             if not self._comes(seconds):
                 return ""
@@ -82,7 +89,7 @@ class Keys:
     def _sequence(self) -> str:
         byte = self._read()
         if byte not in (b"[", b"O"):
-            self._ahead = byte  # a key that was pressed right after Esc
+            Keys._ahead = byte
             return ESCAPE
         read = b""
         while len(read) < _MOST_BYTES and self._comes(ESCAPE_SECONDS):

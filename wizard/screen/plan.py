@@ -82,6 +82,8 @@ class PlanView:
     backs_up: bool = False
     """What stands is kept as a backup."""
     registers: bool = True
+    corrections: int = 0
+    """So many of the dialogues are answers that were put right in conversations."""
 
 
 def plan_rows(view: PlanView) -> list[tuple[str, str, str]]:
@@ -120,7 +122,13 @@ def _what(view: PlanView) -> str:
 def _data(view: PlanView) -> str:
     files = files_text(view.files)
     key = "plan.data_and_val" if view.val_dialogues else "plan.data_only"
-    return t(key, files=files, rows=view.dialogues, answers=view.answers, val=view.val_dialogues)
+    counts = {"rows": view.dialogues - view.corrections, "corrected": corrected_text(view.corrections)}
+    return t(key, files=files, answers=view.answers, val=view.val_dialogues, **counts)
+
+
+def corrected_text(count: int) -> str:
+    """How many answers that were put right in conversations come to the rows; empty for none."""
+    return t("plan.corrections", count=count) if count else ""
 
 
 def _how_long(view: PlanView) -> list[tuple[str, str, str]]:

@@ -64,7 +64,7 @@ def _readable(draft: Draft, run: Run | None, talk: Talk) -> Draft:
     taken: TakenOver | None = None
     while True:
         try:
-            taken = take_over(draft.request, run, draft.shown)
+            taken = take_over(draft.request, run, draft.shown, continues=draft.choice == "continue")
             data = _read(taken, talk, draft.name)
         except DataError as error:
             if not draft.is_asked:
@@ -83,7 +83,8 @@ def _readable(draft: Draft, run: Run | None, talk: Talk) -> Draft:
 def _read(taken: TakenOver, talk: Talk, name: str) -> Dataset:
     request = taken.request
     places = (request.data_dir, request.train_file, request.val_file, request.rows_of_run, request.system)
-    key = (name if request.rows_of_run else "", *places, request.no_system, request.skip_bad_rows, taken.seed)
+    own = name if request.rows_of_run or taken.corrects else ""
+    key = (own, taken.corrects, *places, request.no_system, request.skip_bad_rows, taken.seed)
     if key not in talk.read:
         from pipeline.job import read_data
 
@@ -157,10 +158,9 @@ def _without_what_is_recorded(draft: Draft, run: Run | None) -> Draft:
     request = draft.request
     if run is None or "data_dir" not in draft.answered or request.data_dir is None:
         return draft
-    from pipeline.run.kept import train_file_of
+    from pipeline.run.kept import names_own_file
 
-    named = request.train_file or request.data_dir / "train.jsonl"
-    if named.resolve() != Path(train_file_of(run)).resolve():
+    if not names_own_file(request, run):
         return draft
     same = draft.answer(data_dir=None, train_file=None)
     return replace(same, answered=same.answered - {"data_dir", "train_file", "val_file", "rows_of_run"})
@@ -191,6 +191,7 @@ def _tell_changes(draft: Draft, talk: Talk, run: Run | None) -> Draft:
     if draft.told == data.fingerprint:
         return draft
     draft = replace(draft, told=data.fingerprint)
+    _tell_left_out(draft, talk)
     now = next(iter(data.files))
     if taken.other_data is not None and Path(now).resolve() != Path(taken.other_data).resolve():
         talk.screen.note("note.data.other", now=now, before=taken.other_data)
@@ -205,6 +206,16 @@ def _tell_changes(draft: Draft, talk: Talk, run: Run | None) -> Draft:
             "note.data.changed", number=run.number, new=change.new, gone=change.gone, before=before, now=len(data.train)
         )
     return _ask_way(replace(draft, change=change), talk, run)
+
+
+def _tell_left_out(draft: Draft, talk: Talk) -> None:
+    """What was corrected of this model in conversations, where it isn't learnt this time."""
+    from pipeline.run.corrections import corrections_of, count_corrections
+
+    assert draft.taken is not None
+    path = corrections_of(talk.history, draft.name)
+    if not draft.taken.corrects and (count := count_corrections(path)):
+        talk.screen.note("note.data.corrections_left_out", count=count, file=path)
 
 
 def _ask_way(draft: Draft, talk: Talk, run: Run) -> Draft:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from lora_trainer.errors import Cancelled, UsageError
-from pipeline.job import read_data
+from pipeline.job import Dataset, read_data
 from pipeline.request import Request
 from pipeline.run.history import Run
 from pipeline.run.kept import take_over
@@ -39,7 +39,11 @@ def go_on(draft: Draft, talk: Talk) -> Draft:
 
 def _pending(draft: Draft, talk: Talk, request: Request) -> Pending | None:
     """The unfinished run that `request` goes on with; raises what `run_to_go_on` and `read_data` do."""
-    read = lambda run: read_data(take_over(draft.request, run), talk.history, draft.name)  # noqa: E731
+
+    def read(run: Run) -> Dataset:
+        taken = take_over(draft.request, run, continues=bool(run.record["data"].get("corrections")))
+        return read_data(taken, talk.history, draft.name, going_on=run)
+
     return run_to_go_on(talk.history, request, draft.name, read, talk.screen.listen)
 
 

@@ -182,6 +182,7 @@ def view_of(draft: Draft, talk: Talk) -> PlanView:
         record=record,
         dialogues=len(data_set.train),
         answers=data_set.statistics()["turns"],
+        corrections=data_set.corrections,
         val_dialogues=len(data_set.val),
         steps=plan.total_steps(len(data_set.train)),
         advised=advised_epochs(len(data_set.train)),

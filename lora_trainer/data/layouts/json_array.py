@@ -37,20 +37,25 @@ def rows_of_array(data: bytes, begin: int) -> tuple[Unit, Iterator[FileRow]]:
 def _starts(text: str, begin: int) -> array[int]:
     """Where each row begins; raises JSONDecodeError where the text is no array. Nothing that is read is kept."""
     starts = array("q")
-    at = _BLANK.match(text, begin + 1).end()  # type: ignore[union-attr]
+    at = _past_blanks(text, begin + 1)
     if text[at : at + 1] != "]":
         while True:
             starts.append(at)
-            at = _BLANK.match(text, _end(text, at)).end()  # type: ignore[union-attr]
+            at = _past_blanks(text, _end(text, at))
             if text[at : at + 1] != ",":
                 break
-            at = _BLANK.match(text, at + 1).end()  # type: ignore[union-attr]
+            at = _past_blanks(text, at + 1)
     if text[at : at + 1] != "]":
         raise json.JSONDecodeError("Expecting ',' delimiter", text, at)
-    rest = _BLANK.match(text, at + 1).end()  # type: ignore[union-attr]
+    rest = _past_blanks(text, at + 1)
     if rest < len(text):
         raise json.JSONDecodeError("Extra data", text, rest)
     return starts
+
+
+def _past_blanks(text: str, at: int) -> int:
+    match = _BLANK.match(text, at)
+    return match.end() if match else at
 
 
 def _end(text: str, at: int) -> int:

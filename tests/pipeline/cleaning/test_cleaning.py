@@ -136,12 +136,14 @@ def test_leftovers_of_killed_processes_are_what_nobody_can_miss(home: Home) -> N
         fill(home.second.folder / "checkpoints" / "deleting-3" / "x", 10).parent,
         fill(home.history.folder_of("linzhi") / "adopting-0" / "run.json", 10).parent,
         fill(home.history.folder_of("linzhi") / "deleting-0" / "run.json", 10).parent,
+        fill(home.history.folder_of("linzhi") / "corrections.jsonl.new", 10),
     ]
+    corrections = fill(home.history.folder_of("linzhi") / "corrections.jsonl", 10)
     adapter = fill(home.second.folder / "adapter.new" / "adapter_model.safetensors", 10).parent
     found = look(home)
     assert set(only(found, "leftovers").paths) == set(left) and found.safe == (only(found, "leftovers"),)
     take(home, "leftovers")
-    assert not any(path.exists() for path in left)
+    assert not any(path.exists() for path in left) and corrections.exists()
     # between two renames it is all there is of the adapter, which can't be read here
     assert adapter.exists() and home.runs().keys() == {1, 2, 3, 4}
 
@@ -198,6 +200,7 @@ def test_a_character_goes_whole(home: Home, tiny_gguf: Path) -> None:
         home.publish(run, tiny_gguf, digest, system=str(run.number))
     home.client.copy("linzhi", "mine")
     record_run(home.history.home, ago(1), 2.0, name="other", base={**BASE, "source": "ollama:linzhi"})
+    fill(home.history.folder_of("linzhi") / "corrections.jsonl", 10)
     found = whole("linzhi", home.history, home.client)
     assert found.tags == ("linzhi", "linzhi:backup-20260101-1") and found.runs == 4 and found.needed_by == ("other",)
     delete_whole(found, home.history, home.client)

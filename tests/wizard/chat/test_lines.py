@@ -60,7 +60,7 @@ def test_both_say_the_same_where_the_likeliest_word_is_taken(place: str, request
         ("/set top_q 0.5", "没有「top_q」这一项，是不是 top_p"),
         ("/set min_p 2", "min_p 要在 0～1 之间，不能是 2"),
         ("/set tfs_z 2", "没有「tfs_z」这一项。可以改的：temperature, top_p, top_k, min_p, repeat_penalty, num_ctx"),
-        ("/fly", "没有 /fly 这个命令，有：/retry /set /system"),
+        ("/fly", "没有 /fly 这个命令，有：/retry /fix /good /undo /set"),
         ("/retyr", "是不是 /retry？"),
         ("/retry", "还没有问过什么"),
     ],
