@@ -441,9 +441,16 @@ SCRIPTS = (
     Mutant(
         "CUDA is loaded for machines without a card",
         "wizard/entries/sources.py",
-        'card() in (None, "AMD")',
-        'card() == "AMD"',
-        (FIRST + "test_the_cpu_build_is_for_linux_without_a_card",),
+        'named in (None, "AMD")',
+        'named == "AMD"',
+        (FIRST + "test_pytorch_comes_as_the_build_that_a_machine_has_use_for",),
+    ),
+    Mutant(
+        "a card on Windows gets a build that can't use it",
+        "wizard/entries/sources.py",
+        'platform == "win32" and named is not None',
+        "False",
+        (FIRST + "test_pytorch_comes_as_the_build_that_a_machine_has_use_for",),
     ),
     Mutant(
         "a script is asked about a mirror",

@@ -36,8 +36,8 @@ MUTANTS = (
     Mutant(
         "a file name that isn't UTF-8 crashes the journal",
         "pipeline/run/record.py",
-        ' errors="backslashreplace",',
-        "",
+        ', errors="backslashreplace")',
+        ")",
         (_RECORDS + "test_a_record_takes_what_json_has_no_word_for",),
     ),
     Mutant(
