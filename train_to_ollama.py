@@ -126,7 +126,7 @@ def guarded(
                 {"file": found.file, "line": found.line, "message": t(found.key, **found.values)}
                 for found in failure.values["findings"]
             ]
-        return {"ok": False, "exit_code": code, "error": told}
+        return {"ok": False, "exit_code": code, "error": told, **failure.values.get("result", {})}
 
 
 if __name__ == "__main__":

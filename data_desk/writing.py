@@ -1,10 +1,11 @@
-"""New rows into a folder's train.jsonl: added to those that stand there, of which a backup stays beside them."""
+"""Data files are written whole, with a backup of the old one beside them; new rows are added to a folder's file."""
 
 from __future__ import annotations
 
 import json
 import shutil
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,17 +57,41 @@ def add(dialogues: Iterable[Dialogue], folder: Path) -> Written:
     if not new:
         return Written(file, len(old), 0, known, None)
     folder.mkdir(parents=True, exist_ok=True)
+    backup = replaced(file, b"".join(line + b"\n" for line in [*old, *new]))
+    return Written(file, len(old), len(new), known, backup)
+
+
+def replaced(file: Path, data: bytes) -> Path | None:
+    """Write a file, which is the old one until it is the whole new one; returns the backup of the old one.
+
+    None where there was none. Raises OSError.
+    """
+    # the file that a link leads to, and not the link
+    file = file.resolve()
     backup = _backed_up(file) if file.exists() else None
-    part = file.with_name(f"{FILE}.part")
+    part = file.with_name(f"{file.name}.part")
     try:
-        part.write_bytes(b"".join(line + b"\n" for line in [*old, *new]))
+        part.write_bytes(data)
+        if backup is not None:
+            shutil.copymode(backup, part)
         sync_file(part)
         part.replace(file)
     except BaseException:
-        part.unlink(missing_ok=True)
+        # what couldn't be written may not be there to be removed either, and isn't what is to be told
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        if backup is not None:
+            backup.unlink()
         raise
-    sync_folder(folder)
-    return Written(file, len(old), len(new), known, backup)
+    sync_folder(file.parent)
+    return backup
+
+
+def put_back(file: Path, backup: Path) -> None:
+    """Let a backup be the file again, as if nothing had been written. Raises OSError."""
+    file = file.resolve()
+    backup.replace(file)
+    sync_folder(file.parent)
 
 
 def _lines_of(file: Path) -> list[bytes]:

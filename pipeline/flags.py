@@ -67,6 +67,7 @@ FLAGS = (
     Flag("data_desk", "drop_words", "text", "WORD,…"),
     Flag("data_desk", "private_names", "text", "NAME,…"),
     Flag("data_desk", "keep_private"),
+    Flag("data_desk", "mend"),
     Flag("existing", "on_exists", "text", choices=("ask", "continue", "overwrite", "skip", "cancel")),
     Flag("existing", "continue_train"),
     Flag("existing", "force"),

@@ -58,18 +58,14 @@ CONTRADICTIONS = (
     ("rollback", "verify"),
     ("rollback", "register_only"),
     ("verify", "register_only"),
-    ("chat", "history"),
-    ("chat", "rollback"),
-    ("chat", "verify"),
-    ("chat", "register_only"),
-    ("chat", "dry_run"),
+    *(("chat", other) for other in ("history", "rollback", "verify", "register_only", "dry_run")),
     ("dry_run", "rollback"),
     ("dry_run", "verify"),
     ("dry_run", "register_only"),
 )
 """Pairs of flags of which at most one can be meant."""
 
-ALONE = ("pack", "adopt", "clean", "import_")
+ALONE = ("pack", "adopt", "clean", "import_", "mend")
 """Flags that ask for something of its own: beside them nothing else can be asked for."""
 _NOT_BESIDE = (
     "history", "compare_only", "chat", "note", "rollback", "verify", "report", "register_only", "dry_run", "compare",
@@ -115,6 +111,7 @@ class Request:
     drop_words: str | None = None
     private_names: str | None = None
     keep_private: bool = False
+    mend: bool = False
     on_exists: str | None = None
     continue_train: bool = False
     force: bool = False

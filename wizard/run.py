@@ -56,6 +56,10 @@ def _run(request: Request, screen: Screen, stop: Stop) -> dict[str, Any]:
         from wizard.importing.desk import bring_in
 
         return bring_in(request, screen)
+    if request.mend:
+        from wizard.mending.desk import mend
+
+        return mend(request, history, screen)
     with ExitStack() as locks:
         talk = Talk(screen, history, Prices(history), locks)
         if request.adopt is not None:

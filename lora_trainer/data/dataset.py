@@ -90,11 +90,10 @@ def load_dataset(
     beside the training file. Faults of rows are findings. Raises DataError where a file is missing, can't be read
     or holds no rows, where none of its answers is to be learnt, and with `skip_bad_rows` where no usable row is left.
     """
-    train_path = _locate(train_file or Path("train.jsonl"), data_dir, named=train_file is not None)
-    val_path = _locate(val_file, data_dir, named=True) if val_file else train_path.parent / "val.jsonl"
+    train_path, val_path = files_of(data_dir, train_file, val_file)
     reader = Reader(system=None if no_system else trim(system or "") or None)
     train = reader.read(train_path)
-    val = reader.read(val_path) if val_file or val_path.exists() else None
+    val = reader.read(val_path) if val_path is not None else None
     if not train and not any(finding.kind == "fault" for finding in reader.findings):
         raise DataError("error.data.nothing_learnt", file=str(train_path))
     if not train and skip_bad_rows:
@@ -105,7 +104,7 @@ def load_dataset(
     train = reader.with_system(train, train_path, no_system)
     reader.note_duplicates(train, train_path)
     split = False
-    if val is not None:
+    if val is not None and val_path is not None:
         val = reader.with_system(val, val_path, no_system)
         reader.note_duplicates(val, val_path)
         reader.note_shared(train, val, val_path)
@@ -131,6 +130,13 @@ def raise_on_faults(dataset: Dataset) -> None:
     """Raise DataError with all faults in `values['findings']` where there are any."""
     if faults := dataset.faults:
         raise DataError("error.data.faults", count=len(faults), findings=list(faults))
+
+
+def files_of(data_dir: Path, train_file: Path | None, val_file: Path | None) -> tuple[Path, Path | None]:
+    """Where the training file lies and, named or beside it, the validation file; None where there is none."""
+    train = _locate(train_file or Path("train.jsonl"), data_dir, named=train_file is not None)
+    val = _locate(val_file, data_dir, named=True) if val_file else train.parent / "val.jsonl"
+    return train, val if val_file or val.exists() else None
 
 
 def _locate(path: Path, data_dir: Path, *, named: bool) -> Path:

@@ -41,7 +41,10 @@ class Reader:
 
     def read(self, path: Path) -> list[Dialogue]:
         """A file's dialogues; of those with faults there are findings. Raises DataError where it has no rows at all."""
-        data = read_bytes(path)
+        return self.take(path, read_bytes(path))
+
+    def take(self, path: Path, data: bytes) -> list[Dialogue]:
+        """The same of a file whose bytes are known."""
         before = len(self.findings)
         try:
             dialogues = self._dialogues(path, self._rows(path, data))

@@ -92,11 +92,14 @@ def told(command: Command) -> str:
 def test_a_command_of_the_program_does_what_it_says(house: House, command: Command) -> None:
     words = command.words[2:]
     request = parse(words)
-    assert request.ollama_name is not None or request.history or request.adopt or request.import_
+    assert request.ollama_name is not None or request.history or request.adopt or request.import_ or request.mend
     if request.resume:
         house.interrupted("--ollama_name", str(request.ollama_name), "--force", "--yes", "--no_compare")
     if request.import_:
         brought_in(house, words, request)
+        return
+    if request.mend:
+        assert house.program.run_bare(*words)["status"] in ("done", "fine")
         return
     if request.adopt:
         words = arrived(house, words)

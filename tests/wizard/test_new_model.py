@@ -126,7 +126,7 @@ def test_faults_of_the_data_are_shown_where_the_data_are_chosen_and_can_be_mende
     folder = place.program.folder / "有错 bad"
     write_rows(folder, 30)
     lines = (folder / "train.jsonl").read_text(encoding="utf-8").split("\n")
-    lines[4] = lines[4][:-3]
+    lines[4] = lines[4][:-6]
     (folder / "train.jsonl").write_text("\n".join(lines), encoding="utf-8")
     with place.talk() as terminal:
         terminal.wait_for("教它哪些对话").send("3", ENTER).wait_for("可以拖进来").send(str(folder), ENTER)

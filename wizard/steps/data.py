@@ -13,6 +13,7 @@ from wizard import prompts
 from wizard.prompts import Back, Row, Wrong, in_columns
 from wizard.screen.layout import cut
 from wizard.steps.draft import Draft
+from wizard.steps.faults import ask_about_faults
 from wizard.steps.talk import Talk
 from wizard.words import t
 
@@ -60,6 +61,7 @@ def _readable(draft: Draft, run: Run | None, talk: Talk) -> Draft:
     """The draft with its dialogues; raises DataError, or asks what is to become of faults, and raises Back."""
     from pipeline.run.kept import take_over
 
+    taken: TakenOver | None = None
     while True:
         try:
             taken = take_over(draft.request, run, draft.shown, continues=draft.choice == "continue")
@@ -68,8 +70,10 @@ def _readable(draft: Draft, run: Run | None, talk: Talk) -> Draft:
             if not draft.is_asked:
                 raise
             talk.screen.problem(error)
-            gone = error.key == "error.data.recorded_gone"
-            draft = _ask_what_instead(draft, talk, run) if gone else _ask_about_faults(draft, talk, error)
+            if error.key == "error.data.recorded_gone":
+                draft = _ask_what_instead(draft, talk, run)
+            else:
+                draft = ask_about_faults(draft, talk, error, taken) or _ask_where(draft, talk)
             continue
         if draft.base_shown is not None:
             taken = replace(taken, serving=taken.serving.on(draft.base_shown))
@@ -90,17 +94,6 @@ def _read(taken: TakenOver, talk: Talk, name: str) -> Dataset:
         talk.read.clear()
         talk.read[key] = data
     return talk.read[key]
-
-
-def _ask_about_faults(draft: Draft, talk: Talk, error: DataError) -> Draft:
-    ways = ["again", *(["skip"] if error.values.get("findings") else []), "other"]
-    if draft.request.skip_bad_rows and "skip" in ways:
-        ways.remove("skip")
-    rows = [(way, t(f"menu.faults.{way}")) for way in ways]
-    way = prompts.select(t("ask.faults"), rows, flag="--skip_bad_rows")
-    if way == "other":
-        return _ask_where(draft, talk)
-    return draft.answer(skip_bad_rows=True) if way == "skip" else draft
 
 
 def _ask_where(draft: Draft, talk: Talk) -> Draft:

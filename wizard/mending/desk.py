@@ -1,0 +1,57 @@
+"""`--mend`: data files are mended by rules, and what no rule mends is named; nothing is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from lora_trainer.errors import Cancelled, DataError
+from pipeline import mending
+from pipeline.mending import Mended
+from pipeline.request import Request
+from pipeline.run.history import History
+from wizard import prompts
+from wizard.mending import asking
+from wizard.prompts import Back
+from wizard.screen.screen import Screen
+from wizard.words import t
+
+
+def mend(request: Request, history: History, screen: Screen) -> dict[str, Any]:
+    """Mend training and validation file; at a terminal after asking. Raises DataError where faults stay, Cancelled."""
+    proposed = asking.propose(mending.files_meant(request, history), screen)
+    asks = prompts.can_ask() and not request.yes
+    asking.show(proposed, screen, places=1)
+    chosen: Sequence[Mended] = _ask(proposed, screen) if asks and _is_changed(proposed) else proposed
+    written = asking.write(chosen, screen)
+    if asks and not asking.keeps(written, screen):
+        raise Cancelled("error.cancelled")
+    faults = mending.faults_of(chosen)
+    result = mending.told(chosen, written, faults)
+    if faults:
+        raise DataError("error.mend.left", count=len(faults), findings=faults, result=result)
+    if not written:
+        screen.done("note.mend.fine")
+    return result
+
+
+def _is_changed(mended: Sequence[Mended]) -> bool:
+    return any(each.is_changed for each in mended)
+
+
+def _ask(proposed: Sequence[Mended], screen: Screen) -> Sequence[Mended]:
+    """All of it, some of it or nothing. Raises Cancelled."""
+    rows = [("all", t("menu.mend.all")), ("one", t("menu.mend.one")), ("leave", t("menu.mend.leave"))]
+    while True:
+        try:
+            chosen = prompts.select(t("ask.mend"), rows, flag="--yes")
+        except Back:
+            raise Cancelled("error.cancelled") from None
+        if chosen == "leave":
+            raise Cancelled("error.cancelled")
+        if chosen == "all":
+            return proposed
+        try:
+            return asking.one_by_one(proposed, screen)
+        except Back:
+            continue
