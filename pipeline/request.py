@@ -69,7 +69,7 @@ CONTRADICTIONS = (
 )
 """Pairs of flags of which at most one can be meant."""
 
-ALONE = ("pack", "adopt", "clean", "import_")
+ALONE = ("pack", "adopt", "clean", "import_", "data_desk")
 """Flags that ask for something of its own: beside them nothing else can be asked for."""
 _NOT_BESIDE = (
     "history", "compare_only", "chat", "note", "rollback", "verify", "report", "register_only", "dry_run", "compare",
@@ -108,6 +108,7 @@ class Request:
     skip_bad_rows: bool = False
     system: str | None = None
     no_system: bool = False
+    data_desk: bool = False
     import_: tuple[Path, ...] | None = None
     character: str | None = None
     pause: float | None = None

@@ -88,8 +88,8 @@ def load_dataset(
     beside the training file. Faults of rows are findings. Raises DataError where a file is missing, can't be read
     or holds no rows, where none of its answers is to be learnt, and with `skip_bad_rows` where no usable row is left.
     """
-    train_path = _locate(train_file or Path("train.jsonl"), data_dir, named=train_file is not None)
-    val_path = _locate(val_file, data_dir, named=True) if val_file else train_path.parent / "val.jsonl"
+    train_path = locate(train_file or Path("train.jsonl"), data_dir, named=train_file is not None)
+    val_path = locate(val_file, data_dir, named=True) if val_file else train_path.parent / "val.jsonl"
     reader = Reader(system=None if no_system else trim(system or "") or None)
     train = reader.read(train_path)
     val = reader.read(val_path) if val_file or val_path.exists() else None
@@ -131,7 +131,8 @@ def raise_on_faults(dataset: Dataset) -> None:
         raise DataError("error.data.faults", count=len(faults), findings=list(faults))
 
 
-def _locate(path: Path, data_dir: Path, *, named: bool) -> Path:
+def locate(path: Path, data_dir: Path, *, named: bool) -> Path:
+    """Where a data file is: one that was `named` may lie in the working directory, all others in the folder."""
     return path if named and (path.is_absolute() or path.exists()) else data_dir / path
 
 

@@ -32,8 +32,8 @@ DECIDED_ELSEWHERE = frozenset(
         "restart", "rows_of_run", "data_dir", "train_file", "skip_bad_rows", "no_system", "no_qlora",
         "no_keep_chat_template", "register_only", "run", "no_backup", "history", "note", "chat", "rollback", "verify",
         "report", "yes", "json", "lang", "debug", "strategy", "compare", "compare_only", "from_run", "point",
-        "pack", "adopt", "clean", "import_", "character", "pause", "columns", "drop_words", "private_names",
-        "keep_private",
+        "pack", "adopt", "clean", "data_desk", "import_", "character", "pause", "columns", "drop_words",
+        "private_names", "keep_private",
     }
 )  # fmt: skip
 """Flags that another question answers, and those that say how the program is started."""
