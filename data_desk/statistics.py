@@ -9,8 +9,8 @@ from typing import Any
 
 from data_desk.counting.habits import Habit, habits_of
 from data_desk.counting.languages import shares
-from data_desk.near import can_be_found, near_groups
-from data_desk.situations import SITUATIONS, situations_of
+from data_desk.counting.near import can_be_found, near_groups
+from data_desk.counting.situations import SITUATIONS, situations_of
 from lora_trainer.data.dialogues import Dialogue, learnt_answers
 
 BUCKETS = 8

@@ -56,17 +56,22 @@ def add(dialogues: Iterable[Dialogue], folder: Path) -> Written:
     if not new:
         return Written(file, len(old), 0, known, None)
     folder.mkdir(parents=True, exist_ok=True)
-    backup = _backed_up(file) if file.exists() else None
-    part = file.with_name(f"{FILE}.part")
+    backup = backed_up(file) if file.exists() else None
+    put(file, [*old, *new])
+    return Written(file, len(old), len(new), known, backup)
+
+
+def put(file: Path, lines: Iterable[bytes]) -> None:
+    """Let a file have these lines; until they are all on the disk it has those that it had. Raises OSError."""
+    part = file.with_name(f"{file.name}.part")
     try:
-        part.write_bytes(b"".join(line + b"\n" for line in [*old, *new]))
+        part.write_bytes(b"".join(line + b"\n" for line in lines))
         sync_file(part)
         part.replace(file)
     except BaseException:
         part.unlink(missing_ok=True)
         raise
-    sync_folder(folder)
-    return Written(file, len(old), len(new), known, backup)
+    sync_folder(file.parent)
 
 
 def _lines_of(file: Path) -> list[bytes]:
@@ -81,7 +86,7 @@ def _lines_of(file: Path) -> list[bytes]:
     return lines
 
 
-def _backed_up(file: Path) -> Path:
+def backed_up(file: Path) -> Path:
     """A copy beside the file, under the first number that is free."""
     number = 1
     while (backup := file.with_name(f"{file.name}.backup-{number}")).exists():

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_desk.counting.languages import shares
-from data_desk.situations import SITUATIONS, situations_of
+from data_desk.counting.situations import SITUATIONS, situations_of
 from data_desk.statistics import BUCKETS
 from tests.data_desk.rows import opened, row
 
@@ -62,7 +62,7 @@ def test_equal_rows_rows_nearly_equal_and_rows_in_both_files_are_told_apart(tmp_
 def test_without_the_library_rows_that_are_nearly_equal_are_unknown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("data_desk.near.find_spec", lambda name: None)
+    monkeypatch.setattr("data_desk.counting.near.find_spec", lambda _: None)
     found = opened(tmp_path, [row("a", "b"), row("a", "b")]).statistics
     assert found.near is None and found.duplicates == ((1, 2),)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipeline.desk import Kept, Opened, Statistics
+from pipeline.desk.files import Kept, Opened, Statistics
 from wizard.history.lines import labelled, pad
 from wizard.importing.lines import plain
 from wizard.screen.layout import cells, cut, folded, listed

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.data_places import DEFAULT_DATA, data_places
-from pipeline.desk import Files, files_in, files_of
+from pipeline.desk.files import Files, files_in, files_of
 from pipeline.request import Request
 from pipeline.run.history import History
 from wizard import prompts

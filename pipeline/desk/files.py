@@ -37,12 +37,12 @@ def files_in(folder: Path) -> Files:
 
 def _of_model(name: str, history: History) -> Files:
     from ollama_export.server.names import check_name
-    from pipeline.run.kept import take_over
+    from pipeline.run.kept import with_recorded_data
 
     name = check_name(name)
     run = next((run for run in reversed(history.runs(name)) if "data" in run.record), None)
     if run is not None:
-        taken = take_over(Request(ollama_name=name), run).request
+        taken = with_recorded_data(Request(ollama_name=name), run)
         if taken.train_file is not None:
             return Files(taken.train_file, taken.val_file or taken.train_file.parent / VAL)
     return files_in(own_data(name))

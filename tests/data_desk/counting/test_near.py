@@ -1,4 +1,4 @@
-"""Nearly the same is what has most of its shingles in common, and many alike take no longer than many different ones."""
+"""Nearly the same is what has most of its shingles in common; many alike take no longer than many different ones."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from data_desk.near import ALIKE, Groups, are_alike, near_groups, shingles
+from data_desk.counting.near import ALIKE, Groups, are_alike, near_groups, shingles
 
 WORDS = "雨书灯伞信猫茶门花糖风山水月云星雪鱼鸟虫"
 

@@ -1,0 +1,160 @@
+"""The data desk as scripts and people meet it: nothing changes unasked, and each change leaves a backup."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.data_desk.rows import row, write
+from tests.support.past_runs import record_run
+from tests.support.program import Program
+from tests.support.project import ROOT
+from tests.support.terminal import CTRL_C, ENTER, ESCAPE, Terminal
+from wizard.screen.layout import cells
+
+THINGS = "灯伞信猫茶雨书门花糖"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Program:
+    """Ten rows of a character, two for validation."""
+    program = Program(tmp_path / "家 home", rows=1)
+    rows = [row(f"那个{thing}呢", f"（看着{thing}）{thing}在这里。", system="你是林栀。") for thing in THINGS]
+    write(program.data / "train.jsonl", rows)
+    write(program.data / "val.jsonl", [row("别的", "（点头）别的。"), row("还有", "（摇头）没有了。")])
+    return program
+
+
+def contents(file: Path) -> list[list[str]]:
+    lines = file.read_text(encoding="utf-8").splitlines()
+    return [[message["content"] for message in json.loads(line)["messages"]] for line in lines]
+
+
+def digests(home: Program) -> dict[str, str]:
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in home.data.iterdir()}
+
+
+def talk(home: Program, *flags: str, columns: int = 80, language: str = "zh", **more: str) -> Terminal:
+    said = {**home.environment, "TRAIN_TO_OLLAMA_LANG": language, **more}
+    words = [str(ROOT / "train_to_ollama.py"), "--data_desk", *(flags or ("--data_dir", str(home.data)))]
+    return Terminal(words, columns=columns, environment=said, cwd=home.folder)
+
+
+# --- scripts
+
+
+def test_without_a_terminal_what_the_rows_are_like_is_told_and_nothing_changes(home: Program) -> None:
+    before = digests(home)
+    told = home.run_bare("--data_desk", "--data_dir", str(home.data))
+    assert (told["status"], told["rows"], told["answers"], told["val_rows"], told["faults"]) == ("listed", 10, 10, 2, 0)
+    assert told["file"] == str(home.data / "train.jsonl") and told["val_file"] == str(home.data / "val.jsonl")
+    assert told["habits"][0] == {"kind": "begins_in_brackets", "text": "（…）", "share": 1.0, "against": []}
+    assert told["missing"] == ["greeting", "farewell", "refusal", "not_knowing", "anger"]
+    assert "10 rows / 10 answers" in told["shown"] and "100% begin with （…）" in told["shown"]
+    assert digests(home) == before
+
+
+def test_faults_and_what_stands_there_twice_are_remarks(home: Program) -> None:
+    with (home.data / "train.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row("那个灯呢", "（看着灯）灯在这里。", system="你是林栀。"), ensure_ascii=False))
+        file.write("\n{broken\n")
+    told = home.run_bare("--data_desk", "--train_file", str(home.data / "train.jsonl"))
+    assert told["duplicates"] == [[1, 11]] and told["faults"] == 1
+    assert "line 1 = 11" in told["shown"] and "faults keep it from being trained on: line 12" in told["shown"]
+
+
+def test_a_models_dialogues_are_those_of_its_newest_run_else_of_its_own_folder(home: Program) -> None:
+    write(home.folder / "data" / "linzhi" / "train.jsonl", [row("a", "b")])
+    assert home.run_bare("--data_desk", "--ollama_name", "linzhi")["rows"] == 1
+    run = record_run(home.history.home, "2026-01-01T10:00:00+00:00", 2.0)
+    data = {**run.record["data"], "train_file": str(home.data / "train.jsonl"), "val_file": None}
+    run.update(data=data)
+    assert home.run_bare("--data_desk", "--ollama_name", "linzhi")["rows"] == 10
+
+
+@pytest.mark.parametrize("flags", [("--epochs", "2"), ("--import", "a"), ("--history",), ("--clean",), ("--dry_run",)])
+def test_the_desk_does_nothing_else(home: Program, flags: tuple[str, ...]) -> None:
+    told = home.run_bare("--data_desk", *flags, expect=2)
+    assert told["error"]["key"] == "error.flag.contradiction" and "--data_desk" in told["error"]["message"]
+
+
+def test_what_isnt_there_is_told_to_scripts(home: Program) -> None:
+    assert home.run_bare("--data_desk", "--data_dir", "nothing", expect=4)["error"]["key"] == "error.data.no_folder"
+
+
+# --- people
+
+
+@pytest.mark.posix("a pseudo-terminal")
+@pytest.mark.parametrize(("columns", "language"), [(80, "zh"), (60, "zh"), (80, "en"), (60, "en")])
+def test_the_desk_fits_and_leaving_it_changes_nothing(home: Program, columns: int, language: str) -> None:
+    before = digests(home)
+    with talk(home, columns=columns, language=language) as terminal:
+        terminal.wait_for("What now?" if language == "en" else "做什么？").settled()
+        shown = terminal.everything
+        assert all(cells(line) <= columns for line in shown.splitlines())
+        assert ("10 rows / 10 answers" if language == "en" else "10 条 / 10 个回答") in shown
+        terminal.send(ESCAPE)
+        assert terminal.finish() == 0
+    with talk(home, columns=columns, language=language) as terminal:
+        terminal.wait_for("What now?" if language == "en" else "做什么？").settled().send(CTRL_C)
+        assert terminal.finish() == 3
+    assert digests(home) == before
+
+
+@pytest.mark.posix("a pseudo-terminal")
+def test_a_terminal_without_the_signs_gets_plain_ones(home: Program) -> None:
+    with talk(home, language="en", PYTHONIOENCODING="ascii", PYTHONUTF8="0") as terminal:
+        terminal.wait_for("What now?").settled()
+        assert "\n" + "-" * 80 + "\n" in terminal.everything and "─" not in terminal.everything
+        terminal.send(ESCAPE)
+        assert terminal.finish() == 0
+
+
+@pytest.mark.posix("a pseudo-terminal")
+def test_dialogues_are_chosen_from_those_that_there_are(home: Program) -> None:
+    for name in ("a", "b"):
+        write(home.folder / "data" / name / "train.jsonl", [row("问", name)])
+    with talk(home, "--lang", "zh") as terminal:
+        terminal.wait_for("看哪些对话？").settled().send("2")
+        terminal.wait_for("data/b/train.jsonl").wait_for("做什么？").settled().send(ESCAPE)
+        assert terminal.finish() == 0
+
+
+@pytest.mark.posix("a pseudo-terminal")
+def test_a_dialogue_is_written_turn_by_turn_and_added_with_the_others_system_prompt(home: Program) -> None:
+    before = (home.data / "train.jsonl").read_bytes()
+    with talk(home) as terminal:
+        terminal.wait_for("做什么？").settled().send("2")
+        terminal.wait_for("第 11 条").wait_for("用户").settled()
+        assert "「道别」" in terminal.everything
+        terminal.send(ENTER)
+        terminal.wait_for("先写用户说的话").send("我先走了", ENTER)
+        terminal.wait_for("…").settled().send(ENTER)
+        terminal.wait_for("角色").settled().send("（挥手）", ENTER)
+        terminal.settled().send("明天见。", ENTER)
+        terminal.settled().send(ENTER)
+        terminal.settled().send(ENTER)
+        terminal.wait_for("现在有 11 条").wait_for("做什么？").settled().send(ESCAPE)
+        assert terminal.finish() == 0
+    assert contents(home.data / "train.jsonl")[10:] == [["你是林栀。", "我先走了", "（挥手）\n明天见。"]]
+    assert (home.data / "train.jsonl").read_bytes().startswith(before)
+    assert (home.data / "train.jsonl.backup-1").read_bytes() == before
+
+
+@pytest.mark.posix("a pseudo-terminal")
+@pytest.mark.parametrize(("key", "code"), [(ESCAPE, 0), (CTRL_C, 3)])
+def test_escape_and_control_c_in_the_middle_of_a_dialogue_save_nothing(home: Program, key: str, code: int) -> None:
+    before = digests(home)
+    with talk(home) as terminal:
+        terminal.wait_for("做什么？").settled().send("2")
+        terminal.wait_for("用户").settled().send("我先走了", ENTER)
+        terminal.settled().send(ENTER)
+        terminal.wait_for("角色").settled().send("好", key)
+        if code == 0:
+            terminal.wait_for("做什么？").settled().send(ESCAPE)
+        assert terminal.finish() == code
+    assert digests(home) == before
