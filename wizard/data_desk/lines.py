@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pipeline.desk.files import Kept, Opened, Statistics
 from wizard.history.lines import labelled, pad
 from wizard.importing.lines import plain
-from wizard.screen.layout import cells, cut, folded, listed
+from wizard.screen.layout import cells, cut, folded
 from wizard.screen.training import sparkline
 from wizard.words import t
 
-_LINES, _CATEGORIES = 6, 5
+_LINES, _GROUPS, _CATEGORIES = 6, 3, 5
 """So many are named before an ellipsis."""
 _WIDEST = 100
 
@@ -107,8 +107,12 @@ def _remarks(opened: Opened) -> list[str]:
 
 def numbers(lines: Sequence[int]) -> str:
     """Line numbers, the first of them."""
-    return listed([str(line) for line in sorted(set(lines))], _LINES)
+    return _some([str(line) for line in sorted(set(lines))], _LINES)
 
 
 def _groups(groups: Sequence[Sequence[int]]) -> str:
-    return listed([" = ".join(map(str, group[:_LINES])) for group in groups], 3)
+    return _some([" = ".join(map(str, group[:_LINES])) for group in groups], _GROUPS)
+
+
+def _some(names: Sequence[str], most: int) -> str:
+    return t("desk.separator").join(names[:most]) + (" …" if len(names) > most else "")
