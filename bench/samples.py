@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.real_base import source_of
+from data_desk.counting.general import general_text
 from pipeline.outcome.along import language_of, questions_along
-from pipeline.outcome.report_card.general import general_text
 
 
 def main() -> int:

@@ -62,29 +62,35 @@ def add(dialogues: Iterable[Dialogue], folder: Path) -> Written:
 
 
 def replaced(file: Path, data: bytes) -> Path | None:
-    """Write a file, which is the old one until it is the whole new one; returns the backup of the old one.
-
-    None where there was none. Raises OSError.
-    """
+    """Write a file as `put` does; returns the backup of the old one, None where there was none. Raises OSError."""
     # the file that a link leads to, and not the link
     file = file.resolve()
-    backup = _backed_up(file) if file.exists() else None
+    backup = backed_up(file) if file.exists() else None
+    try:
+        put(file, data)
+    except BaseException:
+        if backup is not None:
+            backup.unlink()
+        raise
+    return backup
+
+
+def put(file: Path, data: bytes) -> None:
+    """Let a file have these bytes; until they are all on the disk it has those that it had. Raises OSError."""
+    file = file.resolve()
     part = file.with_name(f"{file.name}.part")
     try:
         part.write_bytes(data)
-        if backup is not None:
-            shutil.copymode(backup, part)
+        if file.exists():
+            shutil.copymode(file, part)
         sync_file(part)
         part.replace(file)
     except BaseException:
         # what couldn't be written may not be there to be removed either, and isn't what is to be told
         with suppress(OSError):
             part.unlink(missing_ok=True)
-        if backup is not None:
-            backup.unlink()
         raise
     sync_folder(file.parent)
-    return backup
 
 
 def put_back(file: Path, backup: Path) -> None:
@@ -106,7 +112,7 @@ def _lines_of(file: Path) -> list[bytes]:
     return lines
 
 
-def _backed_up(file: Path) -> Path:
+def backed_up(file: Path) -> Path:
     """A copy beside the file, under the first number that is free."""
     number = 1
     while (backup := file.with_name(f"{file.name}.backup-{number}")).exists():

@@ -65,7 +65,7 @@ CONTRADICTIONS = (
 )
 """Pairs of flags of which at most one can be meant."""
 
-ALONE = ("pack", "adopt", "clean", "import_", "mend")
+ALONE = ("pack", "adopt", "clean", "import_", "mend", "data_desk")
 """Flags that ask for something of its own: beside them nothing else can be asked for."""
 _NOT_BESIDE = (
     "history", "compare_only", "chat", "note", "rollback", "verify", "report", "register_only", "dry_run", "compare",
@@ -104,6 +104,7 @@ class Request:
     skip_bad_rows: bool = False
     system: str | None = None
     no_system: bool = False
+    data_desk: bool = False
     import_: tuple[Path, ...] | None = None
     character: str | None = None
     pause: float | None = None

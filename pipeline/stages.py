@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from data_desk.counting.general import general_text
 from lora_trainer.errors import Interrupted, UsageError, UserError
 from lora_trainer.events import Doing, Listener, Note, StageDone, StageStarted
 from lora_trainer.models.recorded import base_record
@@ -16,7 +17,6 @@ from pipeline.job import Dataset, Job, library_versions
 from pipeline.outcome.along import language_of, questions_along
 from pipeline.outcome.note import cleaned
 from pipeline.outcome.points import drop_points
-from pipeline.outcome.report_card.general import general_text
 from pipeline.publishing import export, is_published_as_wanted, must_export, prove, publish_run
 from pipeline.run.adapters import mend_adapter
 from pipeline.run.beginnings import Beginning, beginning_of, find_beginning, first_adapter_record

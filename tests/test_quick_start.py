@@ -434,6 +434,8 @@ ARGUMENTS = ("two words", "", "--a=b", "*", "$HOME", "-x", "'\\")
     ("words", "wanted"),
     [
         (["1"], ["train_to_ollama.py"]),
+        (["2"], ["train_to_ollama.py", "--data_desk", "--ollama_name"]),
+        (["2", "--json"], ["train_to_ollama.py", "--data_desk", "--json"]),
         (["3", "zzhua"], ["train_to_ollama.py", "--ollama_name", "zzhua", "--continue_train"]),
         (["--lang", "en", "3", "zzhua"], ["train_to_ollama.py", "--ollama_name", "zzhua", "--continue_train"]),
         (["4", "zzhua"], ["train_to_ollama.py", "--ollama_name", "zzhua", "--compare_only"]),
@@ -567,6 +569,7 @@ def test_a_number_starts_the_same_from_the_front_page_and_from_the_shell(
         (("5", "--epochs", "two"), 2),
         (("demo", "--epochs", "two"), 2),
         (("8",), 0),
+        (("2",), 0),
     ],
     ids=str,
 )
@@ -580,7 +583,7 @@ def test_every_number_ends_by_itself_where_nobody_answers(
     elif installed == "nothing":
         code = 2
     else:
-        if words[:1] in (("1",), ("5",), ("8",), ("demo",)) or (words[1:] == ("zzhua",) and words[0] != "6"):
+        if words[:1] in (("1",), ("2",), ("5",), ("8",), ("demo",)) or (words[1:] == ("zzhua",) and words[0] != "6"):
             code = 2  # what needs an environment can't load what that takes
         more |= {"PYTHON": python_without_pip(tmp_path / "bare"), "PIP_NO_INDEX": "1"}
     path = tools_only(tmp_path / "bin")

@@ -52,6 +52,10 @@ def _run(request: Request, screen: Screen, stop: Stop) -> dict[str, Any]:
         from wizard.cleaning.desk import clean
 
         return clean(request, history, screen)
+    if request.data_desk:
+        from wizard.data_desk.desk import sit_down
+
+        return sit_down(request, history, screen)
     if request.import_ is not None:
         from wizard.importing.desk import bring_in
 

@@ -134,12 +134,13 @@ def raise_on_faults(dataset: Dataset) -> None:
 
 def files_of(data_dir: Path, train_file: Path | None, val_file: Path | None) -> tuple[Path, Path | None]:
     """Where the training file lies and, named or beside it, the validation file; None where there is none."""
-    train = _locate(train_file or Path("train.jsonl"), data_dir, named=train_file is not None)
-    val = _locate(val_file, data_dir, named=True) if val_file else train.parent / "val.jsonl"
+    train = locate(train_file or Path("train.jsonl"), data_dir, named=train_file is not None)
+    val = locate(val_file, data_dir, named=True) if val_file else train.parent / "val.jsonl"
     return train, val if val_file or val.exists() else None
 
 
-def _locate(path: Path, data_dir: Path, *, named: bool) -> Path:
+def locate(path: Path, data_dir: Path, *, named: bool) -> Path:
+    """Where a data file is: one that was `named` may lie in the working directory, all others in the folder."""
     return path if named and (path.is_absolute() or path.exists()) else data_dir / path
 
 

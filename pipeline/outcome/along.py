@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from data_desk.counting.general import Language, language_of_answers
 from lora_trainer.data.dataset import Dataset
 from lora_trainer.data.dialogues import contents, learnt_answers
 from pipeline.outcome.comparison.questions import ALWAYS
-from pipeline.outcome.report_card.general import Language, language_of_answers
 
 
 def language_of(data: Dataset) -> Language:

@@ -60,7 +60,7 @@ def take_over(
         if request.names_data:
             other = str(train_file_of(run))
         else:
-            request = _with_recorded_data(request, run)
+            request = with_recorded_data(request, run)
             sources["data"] = "record"
         if sources["system"] == "default":
             request, sources["system"] = _with_recorded_system(request, run)
@@ -125,7 +125,8 @@ def _recorded_files(data: Mapping[str, Any]) -> tuple[str, str | None]:
     return first, others[0] if others else None
 
 
-def _with_recorded_data(request: Request, run: Run) -> Request:
+def with_recorded_data(request: Request, run: Run) -> Request:
+    """The request with the data that a run was trained on. Raises DataError where they are gone."""
     data = run.record["data"]
     if data.get("rows_of_run") is not None:
         return replace(request, rows_of_run=data["rows_of_run"])

@@ -348,7 +348,7 @@ SERVES = (
     Mutant(
         "the example data are taught under somebody else's name",
         KEPT,
-        "            request = _with_recorded_data(request, run)\n",
+        "            request = with_recorded_data(request, run)\n",
         "            assert run\n",
         ("tests/pipeline/run/test_kept.py::test_a_model_keeps_its_files_until_a_flag_names_others",),
     ),

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from data_desk.counting.habits import PRIORITY
 from pipeline.outcome.card import Card, Line, NextStep
-from pipeline.outcome.report_card.counting.habits import PRIORITY
 from pipeline.outcome.report_card.report import make_card
 from pipeline.outcome.report_card.warnings import WARNINGS
 from tests.support.finished_runs import TAUGHT, UNSEEN, record, said

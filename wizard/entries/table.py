@@ -52,6 +52,7 @@ class Entry:
 
 ENTRIES = (
     Entry("1", PROGRAM),
+    Entry("2", PROGRAM, "--data_desk", NAME, name="may"),
     Entry("3", PROGRAM, NAME, "--continue_train", name="asked"),
     Entry("4", PROGRAM, NAME, "--compare_only", name="asked"),
     Entry("5", "-m", "wizard.demo", also="demo"),

@@ -33,11 +33,23 @@ class _Draft:
     gathered: Gathered | None = None
 
 
+class Left(Exception):
+    """The user doesn't want the import any more."""
+
+
 def bring_in(request: Request, screen: Screen) -> dict[str, Any]:
     """Read the files that are named, and add their dialogues to a folder's train.jsonl; nothing is trained.
 
     Raises DataError for what can't be read, DecisionNeeded where nobody can say what isn't clear, and Cancelled.
     """
+    try:
+        return converse(request, screen)
+    except Left:
+        raise Cancelled("error.cancelled") from None
+
+
+def converse(request: Request, screen: Screen) -> dict[str, Any]:
+    """The same within another conversation: raises Left where the user goes back to that."""
     assert request.import_ is not None
     choices, folder = imports.choices_of(request), imports.place_of(request)
     screen.note("note.import.consent")
@@ -67,7 +79,7 @@ class _Desk:
         self._request, self._screen, self._found, self._asks = request, screen, found, asks
 
     def decide(self, draft: _Draft) -> _Draft:
-        """Everything that has to be known before rows are written. Raises DecisionNeeded and Cancelled."""
+        """Everything that has to be known before rows are written. Raises DecisionNeeded, Left and Cancelled."""
         steps: list[Callable[[_Draft], _Draft]] = [self._columns, self._character, self._place, self._rows]
         asked: list[tuple[int, _Draft]] = []
         at = 0
@@ -77,7 +89,7 @@ class _Desk:
                 decided = steps[at](draft)
             except Back:
                 if not asked:
-                    raise Cancelled("error.cancelled") from None
+                    raise Left from None
                 at, draft = asked.pop()
                 continue
             if prompts.asked() > before:
@@ -153,7 +165,7 @@ class _Desk:
                 draft.folder, len(gathered.dialogues), has_more=at < len(gathered.dialogues), can_be_cut=can_be_cut
             )
             if chosen == "leave":
-                raise Cancelled("error.cancelled")
+                raise Left
             if chosen == "write":
                 return None
             if chosen == "more":

@@ -113,10 +113,14 @@ def _ask_where(draft: Draft, talk: Talk) -> Draft:
         return draft.answer(data_dir=folder, train_file=file, val_file=None, rows_of_run=None)
 
 
-def _select_place(places: Sequence[Place], first: Path | None, talk: Talk) -> Path | None:
+def place_rows(places: Sequence[Place]) -> list[Row]:
+    """Folders of dialogues as rows of a menu."""
     columns = [(f"{place.folder}/", _counted(place), _quoted(place.opening)) for place in places]
-    rows = in_columns([place.folder for place in places], columns)
-    rows.append(Row(None, t("menu.data.other")))
+    return in_columns([place.folder for place in places], columns)
+
+
+def _select_place(places: Sequence[Place], first: Path | None, talk: Talk) -> Path | None:
+    rows = [*place_rows(places), Row(None, t("menu.data.other"))]
     chosen: Path | None = talk.select("data", t("ask.data"), rows, flag="--data_dir", first=first)
     return chosen
 

@@ -6,11 +6,11 @@ import codecs
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from data_desk.counting.general import Language, language_of_answers
 from lora_trainer.data.dataset import Dataset
 from lora_trainer.data.dialogues import Dialogue, contents, learnt_answers
 from lora_trainer.events import Listener, Note
 from pipeline.outcome.asked import Question
-from pipeline.outcome.report_card.general import Language, language_of_answers
 from pipeline.run.history import Run
 from pipeline.run.kept import train_file_of
 from pipeline.run.rows import rows_of

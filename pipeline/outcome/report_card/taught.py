@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
 
-from pipeline.outcome.report_card.counting.habits import Habit, habits_of
+from data_desk.counting.general import Language, language_of_answers
+from data_desk.counting.habits import Habit, habits_of
+from data_desk.counting.pieces import pieces
 from pipeline.outcome.report_card.counting.letters import Scripts
-from pipeline.outcome.report_card.counting.pieces import pieces
 from pipeline.outcome.report_card.counting.repetition import repeats_itself
-from pipeline.outcome.report_card.general import Language, language_of_answers
 
 LONG = 0.95
 """The length that this part of the training answers doesn't exceed is long."""

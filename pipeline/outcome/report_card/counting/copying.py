@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from pipeline.outcome.report_card.counting.pieces import RUN_WORDS, pieces, windows
+from data_desk.counting.pieces import RUN_WORDS, pieces, windows
 
 SET_PHRASE, SET_PHRASE_LEAST = 0.02, 3
 """An answer that makes more than this part of the training answers, and is given so often at least, is a set phrase (a

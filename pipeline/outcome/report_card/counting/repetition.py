@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from pipeline.outcome.report_card.counting.pieces import RUN, pieces, weight
+from data_desk.counting.pieces import RUN, pieces, weight
 
 TIMES = 3
 """A phrase so often in a row is a loop (Holtzman et al., 2019, arXiv:1904.09751, appendix E, count the same way)."""

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from data_desk.counting.pieces import RUN, pieces, weight, windows
 from pipeline.outcome.report_card.counting.copying import copied
-from pipeline.outcome.report_card.counting.pieces import RUN, pieces, weight, windows
 
 ZH = ["（低头）今天下雨，店里没有客人，我把旧诗集又读了一遍。", "（笑）在的。"]
 EN = ["Arrr, I live in the galley of the Marmalade, right between the stove and the spoons!"]

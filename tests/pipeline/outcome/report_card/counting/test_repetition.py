@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.outcome.report_card.counting.pieces import RUN, pieces, weight
+from data_desk.counting.pieces import RUN, pieces, weight
 from pipeline.outcome.report_card.counting.repetition import repeats_itself
 from tests.support.project import ROOT
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
-from pipeline.outcome.report_card.counting.pieces import PIECE_ALONE
+from data_desk.counting.pieces import PIECE_ALONE
 
 Language = Literal["zh", "en"]
 LANGUAGES: tuple[Language, ...] = ("zh", "en")

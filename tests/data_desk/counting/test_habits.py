@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pipeline.outcome.report_card.counting.habits import Habit, habits_of
+from data_desk.counting.habits import Habit, habits_of
 from tests.support.project import ROOT
 
 THINGS = ["灯", "伞", "信", "猫", "茶", "雨", "书", "门", "花", "糖"]

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
-from pipeline.outcome.report_card.counting.pieces import PIECE, PIECE_ALONE, pieces, weight
-from pipeline.outcome.report_card.general import LANGUAGES, general_text
+from data_desk.counting.general import LANGUAGES, general_text
+from data_desk.counting.pieces import PIECE, PIECE_ALONE, pieces, weight
 
 Kind = Literal["begins_in_brackets", "begins", "ends", "says_last", "brackets", "emoji", "symbol", "phrase"]
 Feature = tuple[Kind, str]
@@ -59,7 +59,8 @@ class Habit:
         """Whether an answer has it."""
         if self.kind == "phrase":
             return _stands_in(pieces(self.text), pieces(answer))
-        return (self.kind, _folded(self.text)) in dict(_features(answer))
+        wanted = (self.kind, _folded(self.text))
+        return any(feature == wanted for feature, _ in _features(answer))
 
 
 def habits_of(training: Sequence[str]) -> tuple[Habit, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.outcome.report_card.general import LANGUAGES, general_text, language_of_answers
+from data_desk.counting.general import LANGUAGES, general_text, language_of_answers
 from tests.support.finished_runs import TAUGHT, answers_of
 from tests.support.project import ROOT
 
@@ -17,7 +17,7 @@ def test_a_page_is_a_page(language: str, least: int, most: int) -> None:
 
 def test_every_page_is_named_in_the_notice() -> None:
     notice = (ROOT / "NOTICE").read_text(encoding="utf-8")
-    pages = sorted(path.stem for path in (ROOT / "pipeline/outcome/report_card/general_text").iterdir())
+    pages = sorted(path.stem for path in (ROOT / "data_desk/counting/general_text").iterdir())
     assert pages == sorted(LANGUAGES) and all(f"{language}.txt" in notice for language in LANGUAGES)
 
 
