@@ -42,7 +42,7 @@ def bring_in(request: Request, screen: Screen) -> dict[str, Any]:
     choices, folder = imports.choices_of(request), imports.place_of(request)
     screen.note("note.import.consent")
     screen.listen(Doing("import"))
-    found, unknown = imports.look(request.import_)
+    found, unknown = imports.look(request.import_, choices.columns)
     screen.settle()
     for each in found:
         screen.lines(folded(f"  {taken_for(each)}", screen.width))
