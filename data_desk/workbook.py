@@ -43,7 +43,7 @@ def refuse_others(name: str, data: bytes) -> None:
 def sheets_of(name: str, data: bytes, most: int) -> tuple[Grid, ...]:
     """The sheets of a workbook in their order; none where it is no workbook.
 
-    Raises DataError for one that is broken or locked, or would become more than `most` bytes.
+    Raises DataError for one that is broken or locked, or would become more than `most` bytes, and without openpyxl.
     """
     if not data.startswith(MAGIC):
         return ()
@@ -54,8 +54,10 @@ def sheets_of(name: str, data: bytes, most: int) -> tuple[Grid, ...]:
     if _PART not in parts:
         return ()
     check(name, archive.infolist(), most)
-    from openpyxl import load_workbook
-
+    try:
+        from openpyxl import load_workbook
+    except ImportError as error:
+        raise DataError("error.import.no_openpyxl", file=name) from error
     try:
         with warnings.catch_warnings():
             # about formats and pictures, which nobody asked for

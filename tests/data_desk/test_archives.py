@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import sys
 from pathlib import Path
 from typing import Any
 from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZipFile
@@ -175,6 +176,11 @@ def test_entities_within_entities_are_not_written_out(tmp_path: Path) -> None:
     text = f'<!DOCTYPE a [<!ENTITY e0 "{"x" * 100}">{nested}]><worksheet>&e11;</worksheet>'
     path = with_part(tmp_path / "a.xlsx", "xl/worksheets/sheet1.xml", text.encode())
     assert refused(path).key == "error.import.broken"
+
+
+def test_a_workbook_where_nothing_can_read_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openpyxl", None)
+    assert refused(SHEETS).key == "error.import.no_openpyxl"
 
 
 # --- rows that a training reads already
