@@ -12,7 +12,7 @@ from itertools import islice
 from typing import Any
 
 from data_desk.dialogue import Choices, Dialogue, Tally, clean
-from data_desk.sample import Sample
+from data_desk.sample import MOST_BYTES, Sample
 from lora_trainer.data.formats import Row, read_row
 from lora_trainer.data.layouts.choose import rows_of_text
 from lora_trainer.data.layouts.file_row import BadFile, FileRow
@@ -49,12 +49,22 @@ def _rows(sample: Sample) -> Iterator[FileRow]:
     """The rows as a training reads them; none where the file as a whole is something else."""
     try:
         if sample.data.startswith(MAGIC):
-            yield from rows_of_parquet(sample.data)
+            yield from _no_more_than_a_text(sample)
         elif sample.text.lstrip()[:1] in ("{", "["):
             yield from rows_of_text(sample.utf8)[1]
     except BadFile as bad:
         if bad.key == "data.fault.parquet":
             raise DataError("error.import.broken", file=sample.name, reason=bad.values["reason"]) from bad
+
+
+def _no_more_than_a_text(sample: Sample) -> Iterator[FileRow]:
+    """A parquet file's rows, as much of them as could stand in a text: what repeats takes no room in such a file."""
+    size = 0
+    for found in rows_of_parquet(sample.data):
+        size += len(str(found.content))
+        if size > MOST_BYTES:
+            raise DataError("error.import.bomb", file=sample.name)
+        yield found
 
 
 def _without(values: dict[str, Any], row: Row) -> dict[str, Any]:

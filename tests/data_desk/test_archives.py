@@ -15,6 +15,7 @@ from openpyxl import Workbook
 from data_desk import archive, sample, workbook
 from data_desk.desk import gather, look
 from data_desk.dialogue import Choices
+from data_desk.importers import training_rows
 from lora_trainer.errors import DataError
 from tests.data_desk.samples import FOLDER
 
@@ -197,3 +198,17 @@ def test_what_is_left_out_of_a_row_leaves_its_weights_and_its_other_keys() -> No
 def test_a_parquet_file_that_is_cut_off_is_told(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes((FOLDER / "rows.parquet").read_bytes()[:-40])
     assert refused(tmp_path / "a").key == "error.import.broken"
+
+
+def test_a_parquet_file_of_endless_repetition_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import pyarrow  # type: ignore[import-untyped, unused-ignore]
+    from pyarrow import parquet
+
+    path = tmp_path / "a"
+    parquet.write_table(pyarrow.table({"prompt": ["a" * 100] * 2000, "completion": ["b"] * 2000}), path)
+    assert len(path.read_bytes()) < 5000
+    monkeypatch.setattr(training_rows, "MOST_BYTES", 100_000)
+    found, _ = look([path])
+    with pytest.raises(DataError) as caught:
+        gather(found, Choices(), None)
+    assert caught.value.key == "error.import.bomb"
