@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from data_desk.dialogue import Choices, Dialogue, Tally
 from data_desk.importers import table
 from data_desk.private import StandIns
 from data_desk.registry import Importer, recognise
-from data_desk.sample import Sample, files_in, open_sample
+from data_desk.sample import files_in, open_sample
 from lora_trainer.errors import DataError
 
 
@@ -27,6 +27,10 @@ class Found:
     """Speakers and times of a chat log."""
     heads: tuple[str, ...] = ()
     """The names of a table's columns."""
+    sheet: str = ""
+    """Which one of a workbook's it is."""
+    other_sheets: tuple[str, ...] = ()
+    """Those that aren't read."""
     answers: str | None = None
     """Who can only be the character."""
 
@@ -64,8 +68,8 @@ class Gathered:
         return sum((tally.left for tally in self.tallies.values()), Counter())
 
 
-def look(paths: Iterable[Path]) -> tuple[list[Found], list[Path]]:
-    """The files whose format is known, and those in folders whose isn't.
+def look(paths: Iterable[Path], columns: Mapping[str, str] | None = None) -> tuple[list[Found], list[Path]]:
+    """The files whose format is known, and those in folders whose isn't; `columns` as in Choices.
 
     Raises DataError for a file that was named itself and can't be read, or whose format isn't known.
     """
@@ -78,7 +82,7 @@ def look(paths: Iterable[Path]) -> tuple[list[Found], list[Path]]:
                 continue
             seen.add(file.resolve())
             try:
-                found.append(_look_at(file))
+                found.append(_look_at(file, columns or {}))
             except DataError:
                 if file == path:
                     raise
@@ -88,22 +92,21 @@ def look(paths: Iterable[Path]) -> tuple[list[Found], list[Path]]:
     return found, unknown
 
 
-def _look_at(path: Path) -> Found:
+def _look_at(path: Path, columns: Mapping[str, str]) -> Found:
     sample = open_sample(path)
     importer = recognise(sample)
     if importer is None:
-        key = "error.import.spreadsheet" if _is_spreadsheet(sample) else "error.import.unknown"
-        raise DataError(key, file=str(path))
+        raise DataError("error.import.unknown", file=str(path))
     tally = Tally()
     if importer.messages is not None:
         for _ in chat.usable(importer.messages(sample), Choices(), tally):
             pass
-    heads = sample.heads if importer.own_dialogues is table.dialogues else ()
-    return Found(path, importer, sample.encoding, tally, heads, importer.answers(sample))
-
-
-def _is_spreadsheet(sample: Sample) -> bool:
-    return sample.data.startswith(b"PK") and b"xl/workbook.xml" in sample.data
+    found = Found(path, importer, sample.encoding, tally, answers=importer.answers(sample))
+    if not found.is_table:
+        return found
+    read = table.table_of(sample, columns)
+    others = tuple(each.name for each in sample.tables if each is not read)
+    return replace(found, heads=read.heads, sheet=read.name, other_sheets=others)
 
 
 def speakers(found: Sequence[Found]) -> Counter[str]:

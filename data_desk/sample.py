@@ -1,10 +1,7 @@
-"""A file that somebody wants to bring in: its bytes, its text whatever the encoding, and both as JSON or as a table."""
+"""A file that somebody wants to bring in: its bytes, its text whatever the encoding, and both as JSON or as tables."""
 
 from __future__ import annotations
 
-import csv
-import io
-import itertools
 import json
 import os
 from collections.abc import Iterator
@@ -12,16 +9,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from lora_trainer.data.encodings import NAMES, codec_of
+from data_desk.archive import MAGIC, content_of
+from data_desk.grid import Grid, rows_of_text
+from data_desk.workbook import refuse_others, sheets_of
+from lora_trainer.data.encodings import NAMES
+from lora_trainer.data.files import as_utf8
+from lora_trainer.data.layouts import parquet
+from lora_trainer.data.layouts.file_row import BadFile
 from lora_trainer.errors import DataError
 
 MOST_BYTES = 256 << 20
 """Larger ones are refused: the chats of ten years are smaller."""
-_NO_TEXT = (b"\x89PNG", b"PK\x03\x04", b"%PDF")
+_NO_TEXT = (b"\x89PNG", MAGIC, parquet.MAGIC, b"%PDF")
 """How pictures and archives begin: half of them could be read as UTF-16."""
-_SEPARATORS = ("\t", ",", ";", "|")
-_HEAD = 4000
-"""Characters of the first line that are enough to know a table by."""
 
 
 class Sample:
@@ -31,21 +31,29 @@ class Sample:
         self.name, self.data = name, data
 
     @cached_property
-    def codec(self) -> str | None:
-        """By what its text is read; None where it is none."""
-        return None if self.data.startswith(_NO_TEXT) else codec_of(self.data)
+    def _read(self) -> tuple[bytes, str]:
+        """The text in UTF-8, and the codec that it had; both empty where it is no text."""
+        if self.data.startswith(_NO_TEXT):
+            return b"", ""
+        try:
+            return as_utf8(self.data)
+        except BadFile:
+            return b"", ""
+
+    @property
+    def utf8(self) -> bytes:
+        """The text as a training reads it; empty where it is none."""
+        return self._read[0]
 
     @property
     def encoding(self) -> str:
         """What people call its encoding; empty where it is no text."""
-        return NAMES[self.codec] if self.codec else ""
+        return NAMES.get(self._read[1], "")
 
     @cached_property
     def text(self) -> str:
         """All of it, with line ends as `\\n`; empty where it is no text."""
-        if self.codec is None:
-            return ""
-        text = self.data.decode(self.codec, "replace").lstrip("\ufeff")
+        text = self.utf8.decode("utf-8", "replace").lstrip("\ufeff")
         return text.replace("\r\n", "\n").replace("\r", "\n")
 
     @cached_property
@@ -67,41 +75,22 @@ class Sample:
         return [value for line in filled if (value := parsed(line)) is not None]
 
     @cached_property
-    def heads(self) -> tuple[str, ...]:
-        """The names of a table's columns; empty where the text isn't one."""
-        if self.text.lstrip()[:1] in ("{", "[", ""):
+    def tables(self) -> tuple[Grid, ...]:
+        """The table that a text is or the sheets of a workbook; none where it is neither. Raises DataError."""
+        if self.text.lstrip()[:1] in ("{", "["):
             return ()
-        try:
-            heads = next(self._records(), [])
-        except csv.Error:
-            return ()
-        return tuple(head.strip() for head in heads) if len(heads) > 1 else ()
+        if self.text.strip():
+            return (Grid(self.name, lambda: rows_of_text(self.text)),)
+        return sheets_of(self.name, self.data, MOST_BYTES)
 
-    def lengths(self, most: int) -> list[int]:
-        """How many cells the first rows of a table have, `most` of them; empty where they can't be read."""
-        try:
-            return [len(row) for row in itertools.islice(self._records(), 1, most + 1) if row]
-        except csv.Error:
-            return []
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """The names of the first table's columns; empty where there is none. Raises DataError."""
+        return self.tables[0].heads if self.tables else ()
 
     def records(self) -> Iterator[dict[str, str]]:
-        """A table's rows by the names of their columns; what a row lacks is empty. Raises DataError."""
-        heads = self.heads
-        rows = self._records()
-        try:
-            next(rows, None)
-            for row in rows:
-                if any(cell.strip() for cell in row):
-                    yield dict(zip(heads, [*row, *[""] * (len(heads) - len(row))], strict=False))
-        except csv.Error as error:
-            raise DataError("error.import.table", file=self.name, reason=str(error)) from error
-
-    def _records(self) -> Iterator[list[str]]:
-        first = self.text.lstrip("\n")[:_HEAD].partition("\n")[0]
-        separator = max(_SEPARATORS, key=first.count)
-        reader = csv.reader(io.StringIO(self.text.lstrip("\n"), newline=""), delimiter=separator)
-        if first.count(separator):
-            yield from reader
+        """The first table's rows by the names of their columns. Raises DataError."""
+        return self.tables[0].records() if self.tables else iter(())
 
 
 def parsed(text: str) -> Any:
@@ -113,7 +102,10 @@ def parsed(text: str) -> Any:
 
 
 def open_sample(path: Path) -> Sample:
-    """Read a file; raises DataError where it isn't there, can't be read, is empty or far too large."""
+    """Read a file, of an archive the member that is wanted.
+
+    Raises DataError where it isn't there, can't be read, is empty, far too large, or an archive that means harm.
+    """
     try:
         size = path.stat().st_size
         if size > MOST_BYTES or not path.is_file():
@@ -126,7 +118,8 @@ def open_sample(path: Path) -> Sample:
         raise DataError("error.data.unreadable", file=str(path), reason=reason) from error
     if not data.strip():
         raise DataError("error.data.empty", file=str(path))
-    return Sample(path.name, data)
+    refuse_others(path.name, data)
+    return Sample(path.name, content_of(path.name, data, MOST_BYTES))
 
 
 def files_in(path: Path) -> list[Path]:

@@ -114,6 +114,7 @@ def _told_file(found: Found, gathered: Gathered) -> dict[str, Any]:
         "format": found.importer.name,
         "guess": found.importer.is_guess,
         "encoding": found.encoding or None,
+        "sheet": found.sheet or None,
         "speakers": dict(found.tally.speakers.most_common()),
         "first": first.isoformat() if first else None,
         "last": last.isoformat() if last else None,

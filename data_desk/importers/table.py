@@ -1,7 +1,8 @@
-"""Tables (CSV, TSV) with a column for what the user says and one for what the character says.
+"""Tables (CSV, TSV, Excel's sheets) with a column for what the user says and one for what the character says.
 
-CSV as in RFC 4180, whatever separates the columns. The names of the columns are those of the training formats that
-docs of Hugging Face trl ("Dataset formats") and LLaMA-Factory (data/README.md) have, and the same in Chinese.
+CSV as in RFC 4180, whatever separates the columns; sheets as in data_desk/workbook.py, of which one is read. The names
+of the columns are those of the training formats that docs of Hugging Face trl ("Dataset formats") and LLaMA-Factory
+(data/README.md) have, and the same in Chinese.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from itertools import groupby
 
 from data_desk.chat import in_pieces
 from data_desk.dialogue import Choices, Dialogue, Tally
+from data_desk.grid import Grid
 from data_desk.importers import wechat_csv
 from data_desk.sample import Sample
 from lora_trainer.errors import DecisionNeeded
@@ -41,12 +43,27 @@ _ALIKE = 0.8
 
 def reads(sample: Sample) -> bool:
     """Whether it has heads that can be names, and rows below them that are as long."""
-    heads = sample.heads
-    if wechat_csv.reads(sample) or len(set(heads)) < len(heads) or not heads:
+    return not wechat_csv.reads(sample) and any(map(_is_table, sample.tables))
+
+
+def table_of(sample: Sample, given: Mapping[str, str]) -> Grid:
+    """The sheet that is read: the first that has the given columns, and both that are needed; else the first table."""
+    named = {head.casefold() for head in given.values()}
+
+    def fits(table: Grid) -> tuple[int, bool]:
+        heads = {head.casefold() for head in table.heads}
+        return len(named & heads), all(part in _columns_of(table, given) for part in NEEDED)
+
+    return max(filter(_is_table, sample.tables), key=fits)
+
+
+def _is_table(table: Grid) -> bool:
+    heads = table.heads
+    if len(set(heads)) < len(heads) or not heads:
         return False
     if any(not head or len(head) > _LONGEST_HEAD or not _is_name(head) for head in heads):
         return False
-    lengths = sample.lengths(_LOOKED_AT)
+    lengths = table.lengths(_LOOKED_AT)
     return len(lengths) > 0 and sum(length == len(heads) for length in lengths) >= _ALIKE * len(lengths)
 
 
@@ -55,9 +72,10 @@ def dialogues(sample: Sample, choices: Choices, tally: Tally) -> Iterator[Dialog
 
     Raises DecisionNeeded where it isn't known which columns are the user's and the character's.
     """
-    columns = columns_of(sample, choices.columns)
+    table = table_of(sample, choices.columns)
+    columns = _columns_of(table, choices.columns)
     if missing := [part for part in NEEDED if part not in columns]:
-        heads = ", ".join(sample.heads)
+        heads = ", ".join(table.heads)
         raise DecisionNeeded(
             "error.import.columns", flag="--columns", file=sample.name, missing=missing[0], heads=heads
         )
@@ -66,7 +84,7 @@ def dialogues(sample: Sample, choices: Choices, tally: Tally) -> Iterator[Dialog
         at, record = numbered
         return record[columns["dialogue"]] if "dialogue" in columns else at
 
-    for _, records in groupby(enumerate(sample.records()), key=number):
+    for _, records in groupby(enumerate(table.records()), key=number):
         spoken, system = [], ""
         for _, record in records:
             system = system or (record[columns["system"]] if "system" in columns else "")
@@ -80,7 +98,11 @@ def dialogues(sample: Sample, choices: Choices, tally: Tally) -> Iterator[Dialog
 
 def columns_of(sample: Sample, given: Mapping[str, str]) -> dict[str, str]:
     """What a column is for -> its head: as given, where it has such a one, else by its name."""
-    by_name = {head.casefold(): head for head in reversed(sample.heads)}
+    return _columns_of(table_of(sample, given), given)
+
+
+def _columns_of(table: Grid, given: Mapping[str, str]) -> dict[str, str]:
+    by_name = {head.casefold(): head for head in reversed(table.heads)}
     found = {part: by_name[head.casefold()] for part, head in given.items() if head.casefold() in by_name}
     for part, names in NAMES.items():
         free = [by_name[name] for name in names if name in by_name and by_name[name] not in found.values()]

@@ -7,6 +7,7 @@ from tests.mutants.mutant import Mutant
 SAMPLES = "tests/data_desk/test_importers.py::test_a_sample_becomes_the_rows_that_a_reader_would_have_made"
 OTHERS = "tests/data_desk/test_importers.py::test_no_importer_takes_the_file_of_another"
 WRITING, PRIVATE = "tests/data_desk/test_writing.py::", "tests/data_desk/test_private.py::"
+ARCHIVES = "tests/data_desk/test_archives.py::"
 HOSTILE, ASKED = "tests/data_desk/test_hostile.py::", "tests/wizard/test_importing.py::"
 
 MUTANTS = (
@@ -65,6 +66,27 @@ MUTANTS = (
         (HOSTILE + "test_a_compressed_text_in_a_picture_is_not_unpacked",),
     ),
     Mutant(
+        "an archive is unpacked whatever it becomes",
+        "data_desk/archive.py",
+        "sum(member.file_size for member in members) > most",
+        "sum(member.compress_size for member in members) > most",
+        (ARCHIVES + "test_an_archive_that_would_become_too_large_is_refused_before_anything_is_unpacked",),
+    ),
+    Mutant(
+        "of a workbook the first sheet is read, whatever is in it",
+        "data_desk/importers/table.py",
+        "return max(filter(_is_table, sample.tables), key=fits)",
+        "return next(filter(_is_table, sample.tables))",
+        (ARCHIVES + "test_the_sheet_that_has_the_given_columns_is_read",),
+    ),
+    Mutant(
+        "an answer that isn't learnt is, once a thought was left out of its row",
+        "data_desk/importers/training_rows.py",
+        "if answers in row.unlearnt:",
+        "if answers + 1 in row.unlearnt:",
+        (ARCHIVES + "test_what_is_left_out_of_a_row_leaves_its_weights_and_its_other_keys",),
+    ),
+    Mutant(
         "the same number has another stand-in each time",
         "data_desk/private.py",
         "if key not in self._known:",
@@ -81,7 +103,7 @@ MUTANTS = (
     Mutant(
         "rows are written without a backup",
         "data_desk/writing.py",
-        "backup = _backed_up(file) if file.exists() else None",
+        "backup = backed_up(file) if file.exists() else None",
         "backup = None",
         (WRITING + "test_what_stands_there_stays_before_the_new_rows_and_as_a_backup",),
     ),
@@ -102,7 +124,7 @@ MUTANTS = (
     Mutant(
         "leaving writes",
         "wizard/importing/desk.py",
-        'if chosen == "leave":\n                raise Cancelled("error.cancelled")',
+        'if chosen == "leave":\n                raise Left',
         'if chosen == "leave":\n                return None',
         (ASKED + "test_esc_goes_back_a_question_and_leaving_writes_nothing",),
     ),

@@ -102,10 +102,14 @@ def test_what_isnt_clear_is_asked_for_by_its_flag_and_nothing_is_written(
     [
         (("nothing.txt", "--data_dir", "d"), "error.import.missing"),
         ((str(ROOT / "LICENSE"), "--data_dir", "d"), "error.import.unknown"),
+        (("cut.xlsx", "--data_dir", "d"), "error.import.broken"),
+        (("old.xls", "--data_dir", "d"), "error.import.old_workbook"),
         ((str(ROOT / "bench" / "gpu" / "checks"), "--data_dir", "d"), "error.import.nothing"),
     ],
 )
 def test_what_cant_be_read_is_told(home: Program, flags: tuple[str, ...], key: str) -> None:
+    (home.folder / "cut.xlsx").write_bytes((FOLDER / "table-sheets.xlsx").read_bytes()[:3000])
+    (home.folder / "old.xls").write_bytes(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + "Workbook".encode("utf-16-le") * 9)
     assert home.run_bare("--import", *flags, expect=4)["error"]["key"] == key
     assert not (home.folder / "d").exists()
 
@@ -124,6 +128,31 @@ def test_columns_are_found_by_name_or_as_they_are_given(home: Program) -> None:
     columns = ("--columns", "user=text,character=query,dialogue=id")
     home.run_bare("--import", str(FOLDER / "table-dialogues.tsv"), "--data_dir", "b", *columns)
     assert rows(home.folder / "b" / "train.jsonl")[0] == ["Be kind.", "Hello", "Hi"]
+
+
+def test_a_workbook_becomes_rows_and_says_which_sheet_it_was(home: Program) -> None:
+    told = home.run_bare("--import", str(FOLDER / "table-sheets.xlsx"), "--data_dir", "d")
+    assert (told["rows"], told["files"][0]["sheet"]) == (4, "对话")
+    assert "not: 说明, 旧的" in told["shown"]
+    assert rows(home.folder / "d" / "train.jsonl")[2] == ["书多少钱", "42"]
+    other = home.run_bare(
+        "--import", str(FOLDER / "table-sheets.xlsx"), "--data_dir", "e", "--columns", "user=没有", expect=2
+    )
+    assert other["error"]["key"] == "error.import.no_column" and "场景" in other["error"]["message"]
+
+
+def test_an_export_is_brought_in_as_the_archive_that_it_is(home: Program) -> None:
+    told = home.run_bare("--import", *(str(FOLDER / name) for name in ("chatgpt.zip", "card.charx")), "--data_dir", "d")
+    assert [each["format"] for each in told["files"]] == ["chatgpt", "character_card"] and told["rows"] == 3
+    assert [path.name for path in (home.folder / "d").iterdir()] == ["train.jsonl"]
+
+
+def test_training_rows_keep_their_weights_and_lose_their_thoughts(home: Program) -> None:
+    files = [str(FOLDER / name) for name in ("rows-openai.json", "rows.parquet")]
+    told = home.run_bare("--import", *files, "--data_dir", "d")
+    assert (told["rows"], told["left"]) == (3, {"tool": 3, "unusable": 1})
+    written = (home.folder / "d" / "train.jsonl").read_text(encoding="utf-8")
+    assert written.count('"weight": 0') == 2 and "think" not in written and '"style": "shy"' in written
 
 
 # --- people

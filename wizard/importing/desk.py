@@ -54,7 +54,7 @@ def converse(request: Request, screen: Screen) -> dict[str, Any]:
     choices, folder = imports.choices_of(request), imports.place_of(request)
     screen.note("note.import.consent")
     screen.listen(Doing("import"))
-    found, unknown = imports.look(request.import_)
+    found, unknown = imports.look(request.import_, choices.columns)
     screen.settle()
     for each in found:
         screen.lines(folded(f"  {taken_for(each)}", screen.width))

@@ -26,6 +26,9 @@ def taken_for(found: Found) -> str:
         said.append(t("import.encoding", encoding=found.encoding))
     if found.heads:
         said.append(t("import.heads", heads=cut(plain(" | ".join(found.heads)), 120)))
+    if found.other_sheets:
+        others = t("word.comma").join(plain(name) for name in found.other_sheets)
+        said.append(t("import.sheets", sheet=plain(found.sheet), others=cut(others, 80)))
     return t("word.comma").join(said)
 
 
