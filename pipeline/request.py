@@ -302,6 +302,12 @@ class Request:
         """Whether flags say which dialogues to train on."""
         return any(value is not None for value in (self.data_dir, self.train_file, self.rows_of_run))
 
+    def training_on(self, name: str, number: int) -> Request:
+        """What asks to train on from run `number` of a name, told and kept as is asked for here."""
+        alike = ("no_backup", "keep_backups", "keep_gguf", "llama_cpp", "lang", "debug")
+        how: dict[str, Any] = {flag: getattr(self, flag) for flag in alike}
+        return Request(ollama_name=name, continue_train=True, from_run=number, **how)
+
     @property
     def strategy_choice(self) -> str | None:
         """The strategy that the flags name or imply; None where it is to be asked."""

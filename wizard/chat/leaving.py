@@ -33,7 +33,7 @@ def leave(partner: Partner, session: Session, request: Request, history: History
             screen.note("chat.not_ours", what=_told(tried))
         return None
     if session.lessons is not None and _trains_on(session.lessons, screen):
-        wanted = _training_on(request, partner.name, run.number)
+        wanted = request.training_on(partner.name, run.number)
         goes_along = bool(tried) and _agrees("ask.chat.train_with", default=False, what=_told(tried))
         return _with(wanted, tried) if goes_along else wanted
     return _kept(partner, run, tried, request, history, screen) if tried else None
@@ -60,21 +60,6 @@ def _trains_on(lessons: Lessons, screen: ChatScreen) -> bool:
         break
     corrected, kept = lessons.counts()
     return bool(corrected or kept) and _agrees("ask.chat.train_on", default=True, corrected=corrected, kept=kept)
-
-
-def _training_on(request: Request, name: str, number: int) -> Request:
-    """What asks to train on from run `number` of a name, told and kept as is asked for here."""
-    return Request(
-        ollama_name=name,
-        continue_train=True,
-        from_run=number,
-        no_backup=request.no_backup,
-        keep_backups=request.keep_backups,
-        keep_gguf=request.keep_gguf,
-        llama_cpp=request.llama_cpp,
-        lang=request.lang,
-        debug=request.debug,
-    )
 
 
 def _kept(
