@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from bisect import bisect_left
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -73,6 +74,7 @@ def laid_out(text: str, without: Collection[str] = ()) -> Laid | None:
 
 def _array(text: str, without: Collection[str]) -> Laid | None:
     changes: list[Change] = []
+    joined: list[int] = []
     if not isinstance(_loads(text), list):
         if ESCAPED.search(text) or len(text) > _LONGEST or (found := mended_json(text)) is None:
             return None
@@ -80,13 +82,18 @@ def _array(text: str, without: Collection[str]) -> Laid | None:
         if {edit.repair for edit in edits} & set(without):
             return None
         changes = [Change(e.repair, text.count("\n", 0, e.start) + 1, *around(text, e)) for e in edits]
+        breaks = [e for e in edits if text[e.start : e.end] == "\n" and "\n" not in e.new]
+        joined = [text.count("\n", 0, e.start) + 1 - before for before, e in enumerate(breaks)]
         text = mended
     data = text.encode("utf-8", "surrogateescape")
     unit, found_rows = rows_of_array(data, data.index(b"["))
     rows = list(found_rows)
     if any(row.fault for row in rows):
         return None
-    return Laid("array", [Piece(row.number, values=[row.content]) for row in rows], unit, changes)
+    # a line break that became an escape moved up what stands behind it
+    moved = [bisect_left(joined, row.number) if unit == "line" else 0 for row in rows]
+    pieces = [Piece(row.number + up, values=[row.content]) for row, up in zip(rows, moved, strict=True)]
+    return Laid("array", pieces, unit, changes)
 
 
 def _spread(text: str, without: Collection[str]) -> Laid | None:

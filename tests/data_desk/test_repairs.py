@@ -68,6 +68,11 @@ def test_a_tab_or_a_line_break_inside_a_string_becomes_an_escape() -> None:
     array = f"[\n{FINE.replace('在吗', 'a' + chr(10) + 'b')}\n]"
     found = mended(array, name="train.json")
     assert list(found.by_repair) == ["json_breaks"] and json.loads(found.after)[0]["messages"][0]["content"] == "a\nb"
+    later = (
+        FINE.replace("在吗", "a\nb\nc") + ",\n" + FINE.replace("在吗", "a\nd") + ",\n" + FINE.replace("吗", " \u200b吗")
+    )
+    lines = [(change.repair, change.line) for change in mended(f"[\n{later}\n]", name="train.json").changes]
+    assert lines == [("json_breaks", 2), ("json_breaks", 3), ("json_breaks", 5), ("invisible", 7)]
 
 
 def test_two_objects_on_a_line_go_on_lines_of_their_own() -> None:
