@@ -92,7 +92,8 @@ def told(command: Command) -> str:
 def test_a_command_of_the_program_does_what_it_says(house: House, command: Command) -> None:
     words = command.words[2:]
     request = parse(words)
-    assert request.ollama_name is not None or request.history or request.adopt or request.import_ or request.mend
+    is_about_none = request.history or request.adopt or request.import_ or request.mend or request.data_desk
+    assert request.ollama_name is not None or is_about_none
     if request.resume:
         house.interrupted("--ollama_name", str(request.ollama_name), "--force", "--yes", "--no_compare")
     if request.import_:
@@ -103,7 +104,7 @@ def test_a_command_of_the_program_does_what_it_says(house: House, command: Comma
         return
     if request.adopt:
         words = arrived(house, words)
-    elif house.history.newest(str(request.ollama_name)) is None and not request.history:
+    elif house.history.newest(str(request.ollama_name)) is None and not is_about_none:
         words += ("--base_model", str(house.program.base))
     if trains(request):
         words += ("--dry_run",)
@@ -140,7 +141,7 @@ def arrived(house: House, words: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def trains(request: Request) -> bool:
-    looks = any(getattr(request, name) for name in (*LOOKS, "adopt")) or request.only_notes
+    looks = any(getattr(request, name) for name in (*LOOKS, "adopt", "data_desk")) or request.only_notes
     return not looks and not request.dry_run
 
 

@@ -40,8 +40,8 @@ MUTANTS = (
     Mutant(
         "every text that has a table's heads is a table, WeChat's too",
         "data_desk/importers/table.py",
-        "if wechat_csv.reads(sample) or",
-        "if",
+        "return not wechat_csv.reads(sample) and any(",
+        "return any(",
         (OTHERS,),
     ),
     Mutant(
