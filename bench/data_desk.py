@@ -116,7 +116,7 @@ def _near(folder: Path) -> dict[str, Any]:
 
 def _import(folder: Path) -> dict[str, Any]:
     from data_desk.desk import gather
-    from data_desk.private import StandIns
+    from data_desk.privacy.stand_ins import StandIns
     from pipeline.imports import Choices, add, look
 
     found, _ = look([folder / "train.jsonl"])

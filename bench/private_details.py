@@ -11,7 +11,7 @@ import importlib
 import sys
 from collections.abc import Callable
 
-from data_desk.private import StandIns
+from data_desk.privacy.stand_ins import StandIns
 
 SENTENCES = {"zh_CN": "你好，我的是 {}，记一下", "en_US": "Hi, mine is {}, note it"}
 SEED = 1

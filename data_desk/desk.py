@@ -10,7 +10,7 @@ from pathlib import Path
 from data_desk import chat
 from data_desk.dialogue import Choices, Dialogue, Tally
 from data_desk.importers import table
-from data_desk.private import StandIns
+from data_desk.privacy.stand_ins import StandIns
 from data_desk.registry import Importer, recognise
 from data_desk.sample import files_in, open_sample
 from lora_trainer.errors import DataError

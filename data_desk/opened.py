@@ -20,6 +20,12 @@ class Files:
     train: Path
     val: Path
 
+    @property
+    def there(self) -> list[Path]:
+        """Those that are there, each once."""
+        beside = self.val.is_file() and self.val.resolve() != self.train.resolve()
+        return [*([self.train] if self.train.is_file() else []), *([self.val] if beside else [])]
+
 
 @dataclass(frozen=True)
 class Opened:

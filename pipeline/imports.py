@@ -17,7 +17,7 @@ from data_desk.dialogue import Choices as Choices
 from data_desk.dialogue import Dialogue as Dialogue
 from data_desk.dialogue import Tally as Tally
 from data_desk.importers.table import NAMES
-from data_desk.private import StandIns
+from data_desk.privacy.stand_ins import StandIns
 from data_desk.writing import Written as Written
 from data_desk.writing import add as add
 from data_desk.writing import check_place as check_place

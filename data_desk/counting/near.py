@@ -29,7 +29,7 @@ def near_groups(texts: Sequence[str]) -> list[list[int]]:
     A text is held against the first one that has a band in common with it, so that many alike take no longer than many
     that aren't.
     """
-    from rensa import RMinHash  # type: ignore[import-not-found, unused-ignore]
+    from rensa import RMinHash
 
     groups = Groups(len(texts))
     first_with: dict[int, int] = {}

@@ -17,7 +17,7 @@ from data_desk import sample as sample_module
 from data_desk.desk import gather, look
 from data_desk.dialogue import Choices
 from data_desk.png import text_chunks
-from data_desk.private import StandIns
+from data_desk.privacy.stand_ins import StandIns
 from data_desk.sample import open_sample
 from lora_trainer.errors import DataError, UserError
 from tests.data_desk.samples import all_samples

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from data_desk.dialogue import Dialogue
-from data_desk.private import StandIns
+from data_desk.privacy.stand_ins import StandIns
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,9 @@ def test_names_of_the_users_list_are_replaced_the_longest_first() -> None:
 
 def test_a_row_that_is_kept_as_it_is_has_stand_ins_everywhere() -> None:
     row = {"messages": [{"role": "user", "content": "13812345678"}], "notes": ["a@b.cn"], "weight": 0}
-    shown = StandIns().in_dialogue(Dialogue(({"role": "user", "content": "13812345678"},), row))
+    stand_ins = StandIns()
+    shown = stand_ins.in_dialogue(Dialogue(({"role": "user", "content": "13812345678"},), row))
+    assert stand_ins.counts == {"phone": 1, "email": 1}
     assert shown.as_row == {
         "messages": [{"role": "user", "content": "〔phone 1〕"}],
         "notes": ["〔email 1〕"],

@@ -88,14 +88,14 @@ MUTANTS = (
     ),
     Mutant(
         "the same number has another stand-in each time",
-        "data_desk/private.py",
+        "data_desk/privacy/stand_ins.py",
         "if key not in self._known:",
         "if True:",
         (PRIVATE + "test_the_same_thing_has_the_same_stand_in_wherever_it_stands",),
     ),
     Mutant(
         "every long number is a bank card",
-        "data_desk/private.py",
+        "data_desk/privacy/stand_ins.py",
         'if kind == "card" and not _is_card(detail):',
         'if kind == "card" and not detail:',
         (PRIVATE + "test_what_only_looks_like_a_detail_stays",),

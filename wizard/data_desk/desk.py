@@ -18,6 +18,7 @@ from wizard.data_desk.splitting import split_off
 from wizard.data_desk.system import change_system_prompt
 from wizard.data_desk.writing import write_one
 from wizard.importing.desk import Left, converse
+from wizard.mending.desk import mend_here
 from wizard.prompts import Back, Row, Wrong
 from wizard.screen.screen import Screen
 from wizard.words import t
@@ -76,6 +77,7 @@ class _Desk:
             Row("import", t("menu.desk.import")),
             Row("write", t("menu.desk.write")),
             Row("rows", t("menu.desk.rows"), disabled=not has_rows),
+            Row("mend", t("menu.desk.mend"), disabled=not opened.files.train.exists()),
             Row("split", t("menu.desk.split"), disabled=not has_rows),
             Row("system", t("menu.desk.system"), disabled=not has_rows),
         ]
@@ -87,6 +89,8 @@ class _Desk:
             write_one(opened, self._backups, self._screen)
         elif chosen == "rows":
             look_through(opened, self._backups, self._screen)
+        elif chosen == "mend":
+            mend_here(self._files.there, self._screen)
         elif chosen == "split":
             split_off(opened, self._backups, self._screen)
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from lora_trainer.errors import Cancelled, DataError
@@ -22,7 +23,10 @@ def mend(request: Request, history: History, screen: Screen) -> dict[str, Any]:
     proposed = asking.propose(mending.files_meant(request, history), screen)
     asks = prompts.can_ask() and not request.yes
     asking.show(proposed, screen, places=1)
-    chosen: Sequence[Mended] = _ask(proposed, screen) if asks and _is_changed(proposed) else proposed
+    try:
+        chosen = which(proposed, screen) if asks and is_changed(proposed) else proposed
+    except Back:
+        raise Cancelled("error.cancelled") from None
     written = asking.write(chosen, screen)
     if asks and not asking.keeps(written, screen):
         raise Cancelled("error.cancelled")
@@ -35,20 +39,27 @@ def mend(request: Request, history: History, screen: Screen) -> dict[str, Any]:
     return result
 
 
-def _is_changed(mended: Sequence[Mended]) -> bool:
+def mend_here(files: Sequence[Path], screen: Screen) -> None:
+    """The same within another conversation, for files that are known. Raises Back, DataError and Cancelled."""
+    proposed = asking.propose(files, screen)
+    if not is_changed(proposed):
+        screen.done("note.mend.fine")
+        return
+    asking.show(proposed, screen, places=1)
+    asking.keeps(asking.write(which(proposed, screen), screen), screen)
+
+
+def is_changed(mended: Sequence[Mended]) -> bool:
     return any(each.is_changed for each in mended)
 
 
-def _ask(proposed: Sequence[Mended], screen: Screen) -> Sequence[Mended]:
-    """All of it, some of it or nothing. Raises Cancelled."""
+def which(proposed: Sequence[Mended], screen: Screen) -> Sequence[Mended]:
+    """All of it or some of it, as somebody chooses. Raises Back where nothing is wanted, and Cancelled."""
     rows = [("all", t("menu.mend.all")), ("one", t("menu.mend.one")), ("leave", t("menu.mend.leave"))]
     while True:
-        try:
-            chosen = prompts.select(t("ask.mend"), rows, flag="--yes")
-        except Back:
-            raise Cancelled("error.cancelled") from None
+        chosen = prompts.select(t("ask.mend"), rows, flag="--yes")
         if chosen == "leave":
-            raise Cancelled("error.cancelled")
+            raise Back
         if chosen == "all":
             return proposed
         try:

@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from data_desk.details import DETAILS, LABELS, Detail
 from data_desk.dialogue import Dialogue, is_chinese
+from data_desk.privacy.details import DETAILS, LABELS, Detail
+from lora_trainer.data.formats import read_row
 
 
 class StandIns:
@@ -37,9 +38,12 @@ class StandIns:
 
     def in_dialogue(self, dialogue: Dialogue) -> Dialogue:
         """The same dialogue with stand-ins; a system prompt has its, too."""
-        messages = tuple({**message, "content": self.replace(message["content"])} for message in dialogue.messages)
-        row = None if dialogue.row is None else self._in_values(dialogue.row)
-        return Dialogue(messages, row)
+        if dialogue.row is not None:
+            row = self._in_values(dialogue.row)
+            return Dialogue(tuple(read_row(row).messages), row)
+        return Dialogue(
+            tuple({**message, "content": self.replace(message["content"])} for message in dialogue.messages)
+        )
 
     def _in_values(self, values: Any) -> Any:
         if isinstance(values, str):
