@@ -339,7 +339,7 @@ def test_where_nothing_is_installed_the_menu_comes_all_the_same(house: Path, tmp
     child.expect_exact("3) 🔄 继续训练已有模型")
     child.expect_exact("请选择：")
     said = {
-        "2": "没有「2」这一项，请输入 1, 3, 4, 5, 6, 7, 8, 9 或 0。",
+        "12": "没有「12」这一项，请输入 1, 2, 3, 4, 5, 6, 7, 8, 9 或 0。",
         "parrot 6": "没有「parrot」这一项",
         "": "请输入一个数字，再按 Enter；0 退出。",
         "３": "还没有训练过的角色。",
