@@ -366,7 +366,9 @@ def test_a_wrong_entry_gives_one_line_and_no_second_page(tmp_path: Path) -> None
     with start(tmp_path) as seen:
         seen.wait_for("请选择：")
         for wrong in ("18", "parrot 6", "'", "12"):
-            seen.send(wrong, ENTER).wait_for(f"没有「{wrong.split()[0]}」这一项，请输入 1, 2, 3, 4, 5, 6, 7, 8, 9 或 0。")
+            seen.send(wrong, ENTER).wait_for(
+                f"没有「{wrong.split()[0]}」这一项，请输入 1, 2, 3, 4, 5, 6, 7, 8, 9 或 0。"
+            )
             seen.wait_for("请选择：")
         seen.send(ENTER).wait_for("请输入一个数字，再按 Enter；0 退出。").wait_for("请选择：")
         # arrow keys are no Esc, and what is rubbed out is not said
