@@ -42,6 +42,7 @@ TOLD: tuple[dict[str, Any], ...] = (
     {"pack": True},
     {"adopt": Path("run.zip")},
     {"clean": True},
+    {"data_desk": True},
     {"compare_only": True},
     {"chat": True},
     {"note": "更自然"},

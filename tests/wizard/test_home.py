@@ -422,8 +422,8 @@ def test_ctrl_c_in_what_was_chosen_comes_back_to_the_page(home: Path) -> None:
 
 def test_what_is_typed_ahead_is_for_the_next_question(home: Path) -> None:
     with start(home) as seen:
-        seen.wait_for("请选择：").send("2\r9\r")
-        seen.wait_for("没有「2」这一项").wait_for("按 Enter 回到首页：", 60)
+        seen.wait_for("请选择：").send("12\r9\r")
+        seen.wait_for("没有「12」这一项").wait_for("按 Enter 回到首页：", 60)
         assert seen.send("q", ENTER).finish() == 0
 
 
