@@ -43,6 +43,7 @@ TOLD: tuple[dict[str, Any], ...] = (
     {"adopt": Path("run.zip")},
     {"clean": True},
     {"data_desk": True},
+    {"mend": True},
     {"compare_only": True},
     {"chat": True},
     {"note": "更自然"},
