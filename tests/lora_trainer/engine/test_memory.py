@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import pickle
 import subprocess
@@ -29,9 +30,10 @@ def test_dialogues_that_are_set_aside_take_no_memory_and_come_back_as_they_were(
     talks = Dialogues(dialogues(4000))
     held = tracemalloc.get_traced_memory()[0]
     talks.set_aside()
+    gc.collect()  # what pickle used for the last thousand waits for it
     left = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
-    assert held > 4000 * 500 and left < 4000 * 100
+    assert held > 4000 * 500 and left < 4000 * 20
     assert len(talks) == 4000
     assert list(talks) == dialogues(4000)
     talks.set_aside()
