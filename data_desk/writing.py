@@ -13,6 +13,7 @@ from data_desk.dialogue import Dialogue
 from data_desk.sample import parsed
 from file_formats.durable import sync_file, sync_folder
 from lora_trainer.data.encodings import reads
+from lora_trainer.data.files import BOM
 from lora_trainer.errors import DataError
 
 FILE = "train.jsonl"
@@ -34,17 +35,14 @@ class Written:
 def check_place(folder: Path) -> Path:
     """The file that rows would be added to; raises DataError where it stands but doesn't have a row on each line."""
     file = folder / FILE
-    if folder.exists() and not folder.is_dir():
-        raise DataError("error.import.no_folder", folder=str(folder))
-    if file.exists():
-        _lines_of(file)
+    _rows_there(folder, file)
     return file
 
 
 def add(dialogues: Iterable[Dialogue], folder: Path) -> Written:
     """Write the rows; the old file is whole until the new one is. Raises DataError as `check_place`, and OSError."""
-    file = check_place(folder)
-    old = _lines_of(file) if file.exists() else []
+    file = folder / FILE
+    old = _rows_there(folder, file)
     seen = set(old)
     new, known = [], 0
     for dialogue in dialogues:
@@ -100,14 +98,28 @@ def put_back(file: Path, backup: Path) -> None:
     sync_folder(file.parent)
 
 
-def _lines_of(file: Path) -> list[bytes]:
+def _rows_there(folder: Path, file: Path) -> list[bytes]:
+    if folder.exists() and not folder.is_dir():
+        raise DataError("error.import.no_folder", folder=str(folder))
+    return list(row_lines(file, bytes_of(file)).values())
+
+
+def bytes_of(file: Path) -> bytes:
+    """What is in a file; nothing where it isn't there. Raises DataError where it can't be read."""
     try:
-        data = file.read_bytes()
+        return file.read_bytes()
+    except FileNotFoundError:
+        return b""
     except OSError as error:
         raise DataError("error.data.unreadable", file=str(file), reason=error.strerror or str(error)) from error
-    lines = [line.strip() for line in data.removeprefix(b"\xef\xbb\xbf").split(b"\n") if line.strip()]
-    is_rows = reads(data, "utf-8") and (not lines or isinstance(parsed(lines[0].decode("utf-8")), dict))
-    if not is_rows:
+
+
+def row_lines(file: Path, data: bytes) -> dict[int, bytes]:
+    """Line number from 1 -> the line, of those that aren't blank. Raises DataError where they are no rows."""
+    numbered = enumerate(data.removeprefix(BOM).split(b"\n"), 1)
+    lines = {number: line.strip() for number, line in numbered if line.strip()}
+    first = next(iter(lines.values()), b"{}")
+    if not (reads(data, "utf-8") and isinstance(parsed(first.decode("utf-8")), dict)):
         raise DataError("error.import.other_file", file=str(file))
     return lines
 

@@ -10,11 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from data_desk.sample import parsed
-from data_desk.writing import backed_up, put
-from lora_trainer.data.encodings import reads
+from data_desk.writing import backed_up, bytes_of, put, row_lines
 from lora_trainer.errors import DataError
-
-_BOM = b"\xef\xbb\xbf"
 
 
 class Backups:
@@ -48,13 +45,8 @@ class RowFile:
 
 def read_rows(path: Path) -> RowFile:
     """The lines of a file; none where it isn't there. Raises DataError where it hasn't a row on each line."""
-    data = _data(path)
-    numbered = enumerate(data.removeprefix(_BOM).split(b"\n"), 1)
-    lines = {number: line.strip() for number, line in numbered if line.strip()}
-    first = next(iter(lines.values()), b"{}")
-    if not (reads(data, "utf-8") and isinstance(parsed(first.decode("utf-8")), dict)):
-        raise DataError("error.import.other_file", file=str(path))
-    return RowFile(path, hashlib.sha256(data).hexdigest(), lines)
+    data = bytes_of(path)
+    return RowFile(path, hashlib.sha256(data).hexdigest(), row_lines(path, data))
 
 
 def change(
@@ -69,7 +61,7 @@ def change(
 
     Returns the backup that was made of it. Raises DataError where somebody else has changed it meanwhile, and OSError.
     """
-    if hashlib.sha256(_data(rows.path)).hexdigest() != rows.digest:
+    if hashlib.sha256(bytes_of(rows.path)).hexdigest() != rows.digest:
         raise DataError("error.desk.changed", file=str(rows.path))
     gone, other = set(without), changed or {}
     kept = [line_of(other[n]) if n in other else line for n, line in rows.lines.items() if n not in gone]
@@ -82,12 +74,3 @@ def change(
 def line_of(content: Any) -> bytes:
     """A row as its line."""
     return json.dumps(content, ensure_ascii=False).encode("utf-8")
-
-
-def _data(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        return b""
-    except OSError as error:
-        raise DataError("error.data.unreadable", file=str(path), reason=error.strerror or str(error)) from error

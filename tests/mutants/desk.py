@@ -32,7 +32,7 @@ MUTANTS = (
     Mutant(
         "what another program has written meanwhile is overwritten",
         "data_desk/changing/row_file.py",
-        "    if hashlib.sha256(_data(rows.path)).hexdigest() != rows.digest:\n",
+        "    if hashlib.sha256(bytes_of(rows.path)).hexdigest() != rows.digest:\n",
         "    if not rows.digest:\n",
         (_CHANGES + "test_what_another_program_has_written_meanwhile_is_not_lost",),
     ),
