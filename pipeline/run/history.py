@@ -27,6 +27,9 @@ from pipeline.run.run import now as now
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
+PATIENCE = 1.0
+"""Seconds that a process may take between its lock and its name in it, or between the removal of both."""
+
 
 def default_home() -> Path:
     """Where runs are kept: TRAIN_TO_OLLAMA_HOME, else `runs` beside the program."""
@@ -185,23 +188,26 @@ class History:
     def _hold(self, name: str, folder: Path, lock: BaseFileLock) -> None:
         from filelock import Timeout
 
-        for tries_left in reversed(range(5)):
+        until = time.monotonic() + PATIENCE
+        while True:
+            late = time.monotonic() > until
             with usable(folder):
                 try:
                     folder.mkdir(parents=True, exist_ok=True)
                     lock.acquire(timeout=0)
                     return
-                except FileNotFoundError:  # another process has removed the folder, empty as it was, in between
-                    if not tries_left:
+                # another process has removed the folder, empty as it was: behind mkdir, or within it, between the
+                # refusal to make what is there and the look at what that is
+                except (FileNotFoundError, FileExistsError):
+                    if late:
                         raise
                 except Timeout:
                     who = read_json(folder / "holder.json")
-                    if who is None and tries_left:  # it is about to let go, or to say who it is
-                        time.sleep(0.01)
-                        continue
-                    known = who or {}
-                    values = {"pid": known.get("pid", "?"), "host": known.get("host", "?"), "since": _since(known)}
-                    raise UsageError("error.lock.held", name=name, **values) from None
+                    if who is not None or late:
+                        known = who or {}
+                        values = {"pid": known.get("pid", "?"), "host": known.get("host", "?"), "since": _since(known)}
+                        raise UsageError("error.lock.held", name=name, **values) from None
+            time.sleep(0.005)  # it is about to let go, or to say who it is
 
     def _folder(self, name: str) -> Path:
         from ollama_export.server.names import folder_name

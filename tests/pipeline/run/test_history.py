@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from lora_trainer.errors import UsageError
+from lora_trainer.errors import ResourceError, UsageError
 from lora_trainer.plan import TrainPlan
 from pipeline.request import Request
 from pipeline.run import history, record
@@ -215,6 +215,29 @@ def test_a_lock_whose_folder_is_removed_meanwhile_is_taken_all_the_same(runs, mo
     with runs.lock("zzhua"):
         assert (runs.home / "zzhua" / "holder.json").exists()
     assert taken
+
+
+def test_a_folder_that_is_removed_while_it_is_made_is_made_again(runs, monkeypatch):
+    refused, real = [], Path.mkdir
+
+    def mkdir(path, *mode, **how):
+        if path.name == "zzhua" and len(refused) < 20:
+            refused.append(path)
+            raise FileExistsError(17, "File exists", str(path))  # and a moment later it is gone
+        real(path, *mode, **how)
+
+    monkeypatch.setattr(Path, "mkdir", mkdir)
+    with runs.lock("zzhua"):
+        assert (runs.home / "zzhua" / "holder.json").exists()
+    assert len(refused) == 20
+
+
+def test_a_file_in_the_place_of_a_models_folder_is_told(runs):
+    runs.home.mkdir(exist_ok=True)
+    (runs.home / "zzhua").write_text("a file")
+    with pytest.raises(ResourceError) as told, runs.lock("zzhua"):
+        pass
+    assert told.value.key == "error.home.unusable"
 
 
 def test_names_that_are_locked_and_let_go_in_turn_have_one_holder_at_a_time(tmp_path):
