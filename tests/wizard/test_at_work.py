@@ -197,8 +197,8 @@ screen.listen(StageDone("preflight", 12.3))
 screen.settle()
 """
     with show(code, tmp_path / "gate", columns=columns) as terminal:
-        terminal.wait_for("检查：内存").wait_for("1 秒").wait_for("2 秒")
-        assert "▶ 检查 linzhi" in terminal.screen and "Ctrl-C：停下" in terminal.screen
+        terminal.wait_for("▶ 检查 linzhi").wait_for("检查：内存").wait_for("Ctrl-C：停下")
+        terminal.wait_for("1 秒").wait_for("2 秒")
         (tmp_path / "gate").touch()
         assert terminal.finish() == 0
         assert terminal.everything.splitlines() == ["✓ 检查 1 项都通过，12 秒（细节：--debug）"]
