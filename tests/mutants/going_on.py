@@ -295,6 +295,13 @@ RECORDED = (
         "lock.acquire(timeout=5)",
         (RECORDS + "test_a_second_process_is_told_at_once_who_holds_the_name",),
     ),
+    Mutant(
+        "a name whose folder goes while it is made can't be used",
+        HISTORY,
+        "except (FileNotFoundError, FileExistsError):",
+        "except FileNotFoundError:",
+        (RECORDS + "test_a_folder_that_is_removed_while_it_is_made_is_made_again",),
+    ),
 )
 
 ASKED = (

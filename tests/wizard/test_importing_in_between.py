@@ -77,8 +77,10 @@ def test_what_a_training_can_not_read_is_offered_to_be_brought_in(place: Charact
     assert (place.program.folder / "data" / name / "train.jsonl").is_file()
 
 
-def test_faulty_rows_are_no_other_format(place: Character, tmp_path: Path) -> None:
-    (tmp_path / "train.jsonl").write_text("{]\n", encoding="utf-8")
+@pytest.mark.parametrize("line", ["{]", '{"messages": [{"role": "user", "content": "a"}]}'])
+def test_a_faulty_row_is_no_other_format(place: Character, tmp_path: Path, line: str) -> None:
+    good = '{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}\n'
+    (tmp_path / "train.jsonl").write_text(f"{good}{line}\n", encoding="utf-8")
     with place.talk("--ollama_name", "new", "--data_dir", str(tmp_path)) as terminal:
         terminal.wait_for("怎么办").wait_for("换别的对话").settled()
         assert "导入它" not in terminal.everything
