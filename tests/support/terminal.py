@@ -124,6 +124,10 @@ class Terminal:
             whole += ("" if needed > free else " " if free == 1 else "\n") + after
         return whole
 
+    def has_shown(self, text: str) -> bool:
+        """Whether a text was shown, wherever a path of this machine's length before it has broken its line."""
+        return "".join(text.split()) in "".join(self.everything.split())
+
     def _read(self, seconds: float) -> bool:
         import pexpect
 

@@ -25,7 +25,7 @@ def planned(terminal: Terminal, *words: str) -> list[str]:
     """The words of the plan's command, behind `--ollama_name NAME --on_exists continue`; `words` stand in the plan."""
     terminal.wait_for("就这样")
     for word in words:
-        assert word in terminal.everything, terminal.everything
+        assert terminal.has_shown(word), terminal.everything
     command = command_on(terminal)
     assert command[0] == "--ollama_name" and command[-1] == "--yes"
     return [word for word in command[2:-1] if word not in ("--on_exists", "continue", "--continue_train")]
