@@ -12,6 +12,7 @@ from tests.kill_matrix.world import ANSWERS, REGISTERING, WAYS, Ran, World
 
 WORDS = {5: "Ollama", 7: "disk", 130: "same command"}
 """Exit code (docs/exit-codes.md) -> what has to be spoken of."""
+PAGE = "/report.html"
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,8 @@ def struck(place: World, way: str, strike: Strike, known: Undisturbed) -> tuple[
         if again.code:
             found.append(f"the same command ends with {again.code}: {_last_words(again)}")
     found += _verified(place)
+    if is_over and {path for path in known.new.files if path.endswith(PAGE)} - set(place.state().files):
+        found += _page_made_again(place)
     now = place.state()
     found += [*repeated(then, now, known.new, steps), *unfinished(before, now, known.new)]
     # of a run that is over, nobody looks for half deleted checkpoints
@@ -71,6 +74,13 @@ def _spoken(strike: Strike, ran: Ran) -> Iterator[str]:
         yield f"exit code {ran.code} without a word of the cause: {_last_words(ran)}"
     if "Traceback" in ran.said:
         yield "a traceback is shown"
+
+
+def _page_made_again(place: World) -> Iterator[str]:
+    """Of a run that is over nobody misses its page before asking for it, and then it is made."""
+    ran = place.run(["--report"])
+    if ran.code:
+        yield f"--report ends with {ran.code}: {_last_words(ran)}"
 
 
 def _verified(place: World) -> Iterator[str]:
