@@ -39,7 +39,7 @@ def test_the_four_choices_are_the_guides(place: Character) -> None:
         for line in ("第 1 次训练", "1.0 轮", "1) 🔄 继续训练", "强制覆盖", "跳过训练", "旧的自动留备份"):
             assert line in seen
         terminal.send(DOWN, DOWN, DOWN, ENTER)
-        assert terminal.finish() == 3 and "已取消" in terminal.everything
+        assert terminal.finish() == 3 and terminal.has_shown("已取消")
 
 
 def test_skip_ends_well_and_changes_nothing(place: Character) -> None:
@@ -53,7 +53,7 @@ def test_skip_ends_well_and_changes_nothing(place: Character) -> None:
 def test_overwriting_plans_a_training_from_the_base_model_and_keeps_a_backup(place: Character) -> None:
     with place.about() as terminal:
         terminal.wait_for("强制覆盖").send("2", ENTER).wait_for("就这样")
-        assert "强制覆盖：从基座模型重新训练" in terminal.everything and "现在的留成备份" in terminal.everything
+        assert terminal.has_shown("强制覆盖：从基座模型重新训练") and terminal.has_shown("现在的留成备份")
         assert "--on_exists overwrite" in " ".join(command_on(terminal))
 
 
@@ -179,7 +179,7 @@ def test_control_c_at_any_question_cancels_with_three(place: Character, question
         if question == "more":
             terminal.wait_for("更多").send("9", ENTER).wait_for("训练的数").send(ENTER)
         terminal.wait_for(text).send(CTRL_C)
-        assert terminal.finish() == 3 and "已取消，什么都没有改动" in terminal.everything
+        assert terminal.finish() == 3 and terminal.has_shown("已取消，什么都没有改动")
     assert len(place.program.history.runs(place.name)) == runs
 
 
