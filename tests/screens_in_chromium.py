@@ -66,8 +66,8 @@ def evening(place: Character, language: str, columns: int, show: Show) -> None:
     flags = ["--ollama_name", place.name, "--add_epochs", "1", "--on_exists", "continue"]
     with Terminal([*hold, *flags], columns=columns, environment=said, cwd=place.program.folder) as terminal:
         say = Speaker(terminal, language).hear("ask.review").press(ENTER)
-        terminal.wait_for("8/12")
-        shown(say, "at-work")
+        # it moves all the time, so it never settles
+        show("at-work", terminal.wait_for("8/12"))
         gate.unlink()
         shown(say, "comparison", "compare.keys").press(ENTER)
         shown(say, "decision", "menu.decide.again").press(ENTER)
