@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 
 class Stop:
@@ -51,3 +53,20 @@ class Stop:
                 came = b""
             self._came = self._came or bool({signal.SIGINT, signal.SIGTERM} & set(came))
         return self.requested or self._came
+
+
+@contextmanager
+def ending_only_what_goes_on() -> Iterator[None]:
+    """Ctrl-C ends what is going on, however often: it is no wish to end the program."""
+
+    def leave(*_: object) -> None:
+        sys.exit(128 + signal.SIGTERM)
+
+    before = [(number, signal.getsignal(number)) for number in (signal.SIGINT, signal.SIGTERM)]
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        for number, handler in before:
+            signal.signal(number, handler)

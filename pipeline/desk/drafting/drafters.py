@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from lora_trainer.errors import OllamaError, UsageError
@@ -33,6 +34,12 @@ class Drafter:
     """The training whose base model it is; None: it is asked in Ollama."""
     written: float = 0.0
     """Bytes of the file that has to be written for llama.cpp, about; it goes with the last draft."""
+
+    @property
+    def title(self) -> str:
+        """The name as it is told: of a place on this machine its last part."""
+        path = Path(self.name)
+        return path.name if path.is_absolute() else self.name
 
 
 def find_drafters(history: History, listener: Listener) -> tuple[list[Drafter], OllamaClient]:
