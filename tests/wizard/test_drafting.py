@@ -199,7 +199,11 @@ def test_control_c_stops_the_draft_that_is_being_written_and_not_the_program(
         assert held.befallen.wait(60)
         terminal.send(CTRL_C).wait_for("停下了").wait_for("接着做什么？").settled()
         ollama_server.faults.clear()
-        terminal.send(ENTER).wait_for("（挥手）再见。").wait_for("这一条怎么办？").settled().send(ESCAPE)
+        mist.gate.clear()
+        terminal.send(ENTER).wait_for("写一条试试")
+        assert "正在停下" not in terminal.screen
+        mist.gate.set()
+        terminal.wait_for("（挥手）再见。").wait_for("这一条怎么办？").settled().send(ESCAPE)
         terminal.wait_for("做什么？").settled().send(ESCAPE)
         assert terminal.finish() == 0
     assert digests(home) == before
@@ -242,6 +246,16 @@ def test_where_nobody_can_draft_that_is_told_and_the_menu_stays(home: Program, l
 
 
 @TERMINAL
+def test_for_a_file_that_no_row_can_be_added_to_nothing_is_drafted(home: Program, mist: Scripted) -> None:
+    (home.data / "train.jsonl").write_text(json.dumps(ROWS, ensure_ascii=False, indent=1), encoding="utf-8")
+    before = digests(home)
+    with drafting(home) as terminal:
+        terminal.wait_for("不是每行一个").wait_for("做什么？").settled().send(ESCAPE)
+        assert terminal.finish() == 0
+    assert digests(home) == before and not mist.requests
+
+
+@TERMINAL
 def test_a_name_that_no_model_has_is_told_with_those_that_there_are(home: Program, mist: Scripted) -> None:
     with talk(home, "--draft_by", "embeds") as terminal:
         terminal.wait_for("做什么？").settled().send("3", ENTER)
@@ -271,7 +285,7 @@ def test_without_ollama_the_base_model_of_a_character_drafts_and_its_file_goes_i
         terminal.wait_for("让哪个模型起草？").settled()
         assert "基座模型，先写一个临时文件" in terminal.screen
         # chance decides whether three tries come to a draft
-        terminal.send(ENTER).wait_for("Esc 返回").settled().send(ESCAPE)
+        terminal.send(ENTER).wait_for("不写了").settled().send(ESCAPE)
         terminal.wait_for("做什么？").settled().send(ESCAPE)
         assert terminal.finish() == 0
     assert sorted(run.folder.rglob("*")) == files and digests(home) == before

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from lora_trainer.errors import UserError
 from lora_trainer.events import Doing
-from pipeline.desk.changes import DRAFTED, Backups, add_dialogue
+from pipeline.desk.changes import DRAFTED, Backups, add_dialogue, check
 from pipeline.desk.drafting.drafters import Drafter, find_drafters, named, talking
 from pipeline.desk.drafting.drafting import Draft, Drafting
 from pipeline.desk.files import Opened
@@ -28,8 +28,10 @@ from wizard.words import t
 def draft_some(opened: Opened, request: Request, history: History, backups: Backups, screen: Screen) -> None:
     """Ask who drafts, then draft until the user leaves.
 
-    Ctrl-C ends the draft that is being written. Raises Back, Cancelled, and UserErrors where nobody can draft.
+    Ctrl-C ends the draft that is being written. Raises Back, Cancelled, DataError where no row can be added to the
+    file, and UserErrors where nobody can draft.
     """
+    check(opened.files.train)
     with ending_only_what_goes_on():
         try:
             drafters, client = find_drafters(history, screen.listen)

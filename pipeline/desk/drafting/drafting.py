@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
 
@@ -64,16 +65,10 @@ class Drafting:
         Raises Useless where none of three tries came to any, what the model raises, and KeyboardInterrupt.
         """
         situation = self._missing.pop(0) if self._missing else None
-        for tries_left in range(TRIES - 1, -1, -1):
-            try:
-                draft = self._try(situation)
-            except Useless:
-                if not tries_left:
-                    raise
-            else:
-                self.know(draft)
-                return draft
-        raise AssertionError("the last try has raised")
+        for _ in range(TRIES - 1):
+            with suppress(Useless):
+                return self._try(situation)
+        return self._try(situation)
 
     def know(self, draft: Draft) -> None:
         """Make no other draft like this one, whatever became of it."""
@@ -88,7 +83,9 @@ class Drafting:
         asked = answer_asked(self._words, self._system, examples, line, situation)
         answer = self._usable(bare_answer(self._said(asked), [example.answer for example in examples]))
         self._usable(f"{line}\n{answer}", self._rows)
-        return Draft(line, answer, situation)
+        draft = Draft(line, answer, situation)
+        self.know(draft)
+        return draft
 
     def _said(self, asked: Asked) -> str:
         turns = fitting(self._talker, asked.turns, asked.tried)
