@@ -3,7 +3,35 @@
 from __future__ import annotations
 
 import os
+import time
+from contextlib import suppress
 from pathlib import Path
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all: temporary name, fsync, rename; what fails leaves nothing. Raises OSError."""
+    temporary = path.with_name(path.name + ".new")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        _rename(temporary, path)
+    except OSError:
+        with suppress(OSError):  # the first error is the one to be told
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+def _rename(temporary: Path, path: Path) -> None:
+    for attempt in range(5):
+        try:
+            temporary.replace(path)
+            return
+        except PermissionError:  # on Windows, while somebody reads the old one
+            if attempt == 4:
+                raise
+            time.sleep(0.05 * 2**attempt)
 
 
 def sync_file(path: Path) -> None:

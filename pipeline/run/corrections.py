@@ -14,11 +14,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from file_formats.durable import sync_folder
+from file_formats.durable import sync_folder, write_whole
 from lora_trainer.chat_format import Message
 from lora_trainer.data.written import trim
 from pipeline.run.history import History, usable
-from pipeline.run.record import json_bytes, write_whole
+from pipeline.run.record import json_bytes
 
 NAME = "corrections.jsonl"
 

@@ -6,12 +6,11 @@
 from __future__ import annotations
 
 import json
-import os
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from file_formats.durable import write_whole as write_whole
 from file_formats.errors import BrokenFile
 
 SCHEMA = 2
@@ -73,23 +72,6 @@ def write_json(path: Path, values: Mapping[str, Any]) -> None:
 def json_bytes(values: Mapping[str, Any], **how: Any) -> bytes:
     """JSON in UTF-8: half a surrogate pair (a file name that isn't UTF-8) becomes JSON's own escape."""
     return json.dumps(values, ensure_ascii=False, **how).encode("utf-8", errors="backslashreplace")
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all: temporary name, fsync, rename."""
-    temporary = path.with_name(path.name + ".new")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    for attempt in range(5):
-        try:
-            temporary.replace(path)
-            return
-        except PermissionError:  # on Windows, while somebody reads the old one
-            if attempt == 4:
-                raise
-            time.sleep(0.05 * 2**attempt)
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

@@ -8,12 +8,13 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-import os
 from collections import Counter
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from file_formats.durable import write_whole
 from lora_trainer.data.dataset import Dataset, fingerprint
 from lora_trainer.data.dialogues import Dialogue, Dialogues
 from pipeline.run.history import Run
@@ -45,15 +46,11 @@ def keep_rows(folder: Path, data: Dataset) -> None:
             row |= {key: v for key, v in (("style", dialogue.style), ("category", dialogue.category)) if v is not None}
             row |= {"corrected": True} if part == "train" and number >= corrections else {}
             lines.append(json.dumps(row, ensure_ascii=False) + "\n")
-    path = folder / NAME
-    temporary = path.with_name(NAME + ".new")
-    with temporary.open("wb") as file:
-        # without a time of its own: the same rows are the same bytes
-        with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as packed:
-            packed.write("".join(lines).encode("utf-8"))
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    content = BytesIO()
+    # without a time of its own: the same rows are the same bytes
+    with gzip.GzipFile(filename="", mode="wb", fileobj=content, mtime=0) as packed:
+        packed.write("".join(lines).encode("utf-8"))
+    write_whole(folder / NAME, content.getvalue())
 
 
 def rows_of(run: Run) -> Dataset | None:

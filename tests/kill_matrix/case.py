@@ -12,6 +12,8 @@ from tests.kill_matrix.world import ANSWERS, REGISTERING, WAYS, Ran, World
 
 WORDS = {5: "Ollama", 7: "disk", 130: "same command"}
 """Exit code (docs/exit-codes.md) -> what has to be spoken of."""
+OFFERED = ("/checkpoints/", ".gguf")
+"""What the clean-up offers, and takes only where it is ticked."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +53,11 @@ def struck(place: World, way: str, strike: Strike, known: Undisturbed) -> tuple[
         if again.code:
             found.append(f"the same command ends with {again.code}: {_last_words(again)}")
     found += _verified(place)
+    if is_over and any(other_files(place.state(), known.new, but=OFFERED)):
+        found += _tidied(place)
     now = place.state()
     found += [*repeated(then, now, known.new, steps), *unfinished(before, now, known.new)]
-    # of a run that is over, nobody looks for half deleted checkpoints
-    found += other_files(now, known.new, but="/checkpoints/" if is_over else None)
+    found += other_files(now, known.new, but=OFFERED if is_over else ())
     return first.code, [fault for fault in dict.fromkeys(found) if fault not in known.faults]
 
 
@@ -71,6 +74,14 @@ def _spoken(strike: Strike, ran: Ran) -> Iterator[str]:
         yield f"exit code {ran.code} without a word of the cause: {_last_words(ran)}"
     if "Traceback" in ran.said:
         yield "a traceback is shown"
+
+
+def _tidied(place: World) -> Iterator[str]:
+    """Of a run that is over nobody misses its page, or what was half written, before asking for it."""
+    for flags in (["--report"], ["--clean", "--yes"]):
+        ran = place.run(flags)
+        if ran.code:
+            yield f"{flags[0]} ends with {ran.code}: {_last_words(ran)}"
 
 
 def _verified(place: World) -> Iterator[str]:

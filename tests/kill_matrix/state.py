@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -107,9 +107,9 @@ def unfinished(before: State, now: State, new: State) -> Iterator[str]:
         yield f"the runs are {dict(now.statuses)} in place of {dict(new.statuses)}"
 
 
-def other_files(now: State, new: State, but: str | None = None) -> Iterator[str]:
-    """Files that an undisturbed run hasn't left, unless they have `but` in their path, and files that are missing."""
-    more = [path for path in sorted(set(now.files) - set(new.files)) if but is None or but not in path]
+def other_files(now: State, new: State, but: Sequence[str] = ()) -> Iterator[str]:
+    """Files that an undisturbed run hasn't left, but for those with one of `but` in their path, and missing ones."""
+    more = [path for path in sorted(set(now.files) - set(new.files)) if not any(part in path for part in but)]
     fewer = sorted(set(new.files) - set(now.files))
     for paths, what in ((more, "left behind"), (fewer, "missing")):
         if paths:

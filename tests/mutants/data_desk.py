@@ -8,6 +8,7 @@ SAMPLES = "tests/data_desk/test_importers.py::test_a_sample_becomes_the_rows_tha
 OTHERS = "tests/data_desk/test_importers.py::test_no_importer_takes_the_file_of_another"
 WRITING, PRIVATE = "tests/data_desk/test_writing.py::", "tests/data_desk/test_private.py::"
 ARCHIVES = "tests/data_desk/test_archives.py::"
+BETWEEN = "tests/wizard/test_importing_in_between.py::"
 HOSTILE, ASKED = "tests/data_desk/test_hostile.py::", "tests/wizard/test_importing.py::"
 
 MUTANTS = (
@@ -127,5 +128,26 @@ MUTANTS = (
         'if chosen == "leave":\n                raise Left',
         'if chosen == "leave":\n                return None',
         (ASKED + "test_esc_goes_back_a_question_and_leaving_writes_nothing",),
+    ),
+    Mutant(
+        "faulty rows are offered to be brought in",
+        "wizard/importing/asking.py",
+        "return found if found.importer.name != _OURS else None",
+        "return found",
+        (BETWEEN + "test_a_faulty_row_is_no_other_format",),
+    ),
+    Mutant(
+        "a chat log that is typed is read as training data",
+        "wizard/steps/data.py",
+        "for_training.other_format(path, surely=True)",
+        "for_training.other_format(path, surely=False) and False",
+        (BETWEEN + "test_a_chat_log_becomes_what_a_new_character_is_taught",),
+    ),
+    Mutant(
+        "after an import the old dialogues are taught",
+        "wizard/steps/faults.py",
+        "return draft.answer(data_dir=folder, train_file=None, val_file=None, rows_of_run=None)",
+        "return draft.answer(data_dir=folder, val_file=None, rows_of_run=None)",
+        (BETWEEN + "test_what_a_training_can_not_read_is_offered_to_be_brought_in",),
     ),
 )

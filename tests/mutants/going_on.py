@@ -10,6 +10,7 @@ PUBLISHED, LADDER, STRATEGIES = "pipeline/run/published.py", "pipeline/run/ladde
 
 ALIKE = "tests/pipeline/run/test_beginnings.py::"
 CHANGED = ALIKE + "test_whatever_else_has_changed_is_told_and_not_gone_on_with"
+DURABLE = "tests/file_formats/test_durable.py::"
 RECORDS = "tests/pipeline/run/test_history.py::"
 JOBS = "tests/pipeline/test_job.py::"
 MEANT = "tests/pipeline/run/test_standing.py::"
@@ -269,10 +270,10 @@ RECORDED = (
     ),
     Mutant(
         "a record that can't be written is lost",
-        RECORD,
+        "file_formats/durable.py",
         'temporary = path.with_name(path.name + ".new")',
         "temporary = path",
-        (RECORDS + "test_a_write_that_fails_half_way_leaves_the_old_record",),
+        (DURABLE + "test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it",),
     ),
     Mutant(
         "a holder that is half written ends the program",
@@ -294,6 +295,13 @@ RECORDED = (
         "lock.acquire(timeout=0)",
         "lock.acquire(timeout=5)",
         (RECORDS + "test_a_second_process_is_told_at_once_who_holds_the_name",),
+    ),
+    Mutant(
+        "a name whose folder goes while it is made can't be used",
+        HISTORY,
+        "except (FileNotFoundError, FileExistsError):",
+        "except FileNotFoundError:",
+        (RECORDS + "test_a_folder_that_is_removed_while_it_is_made_is_made_again",),
     ),
 )
 

@@ -47,10 +47,13 @@ MUTANTS = (
     ),
     Mutant(
         "a full disk leaves half a page behind",
-        ROOM + "report.py",
+        "file_formats/durable.py",
         "            temporary.unlink(missing_ok=True)\n",
         "            pass\n",
-        (PAGE + "test_a_page_is_replaced_whole_or_not_at_all",),
+        (
+            PAGE + "test_a_page_is_replaced_whole_or_not_at_all",
+            "tests/file_formats/test_durable.py::test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it",
+        ),
     ),
     Mutant(
         "a page that can't be written fails the run",

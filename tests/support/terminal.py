@@ -20,7 +20,7 @@ ENTER, ESCAPE, CTRL_C, DOWN, CLEAR = "\r", "\x1b", "\x03", "\x1b[B", "\x15"
 PATIENCE = float(os.environ.get("TEST_PATIENCE", "300"))
 """Seconds after which what hasn't come will never come."""
 CRUMBS = int(os.environ.get("TEST_CRUMBS", "0"))
-"""Characters that are read at once, 0: all that are there. A test that looks before a screen is whole fails with few."""
+"""Characters that are read at once, 0: all that are there. Few of them fail a test that looks at half a screen."""
 
 
 def as_in_a_shell() -> None:
@@ -45,7 +45,7 @@ class Terminal:
 
         self._screen = pyte.HistoryScreen(columns, rows, history=2000, ratio=1e-9)
         self._stream = pyte.Stream(self._screen)
-        self._unread = ""
+        self._unread, self._count = "", 0
         self._before = ("", "")  # what was to be seen when keys were last sent, as it is folded and unfolded
         language = {"LANG": "zh_CN.UTF-8", "LC_ALL": "", "LC_MESSAGES": "", "TRAIN_TO_OLLAMA_LANG": ""}
         # pyte answers no cursor position requests.
@@ -124,6 +124,10 @@ class Terminal:
             whole += ("" if needed > free else " " if free == 1 else "\n") + after
         return whole
 
+    def has_shown(self, text: str) -> bool:
+        """Whether a text was shown, wherever a path of this machine's length before it has broken its line."""
+        return "".join(text.split()) in "".join(self.everything.split())
+
     def _read(self, seconds: float) -> bool:
         import pexpect
 
@@ -133,6 +137,7 @@ class Terminal:
             return True
         except pexpect.EOF:
             return False
+        self._count += len(self._unread)
         now, self._unread = self._unread[: CRUMBS or None], self._unread[CRUMBS:] if CRUMBS else ""
         # pyte stops drawing at a variation selector.
         self._stream.feed(now.replace("\ufe0f", ""))
@@ -148,7 +153,16 @@ class Terminal:
         while not self._is_new(text):
             if self._is_new(unless) or time.monotonic() > end or not self._read(0.1):
                 raise AssertionError(f"{text!r} never came; the screen:\n{self.everything}")
+        self._read_on()
         return self
+
+    def _read_on(self) -> None:
+        """Take along what belongs to the same picture, which may come in two readings; TEST_CRUMBS leaves it."""
+        end = time.monotonic() + 0.3
+        while not CRUMBS and time.monotonic() < end:
+            before = self._count
+            if not self._read(0.05) or self._count == before:
+                return
 
     def settled(self) -> Terminal:
         """Read until nothing more comes for a moment: a menu may come in two readings."""

@@ -25,7 +25,7 @@ def planned(terminal: Terminal, *words: str) -> list[str]:
     """The words of the plan's command, behind `--ollama_name NAME --on_exists continue`; `words` stand in the plan."""
     terminal.wait_for("就这样")
     for word in words:
-        assert word in terminal.everything, terminal.everything
+        assert terminal.has_shown(word), terminal.everything
     command = command_on(terminal)
     assert command[0] == "--ollama_name" and command[-1] == "--yes"
     return [word for word in command[2:-1] if word not in ("--on_exists", "continue", "--continue_train")]
@@ -39,7 +39,7 @@ def test_the_four_choices_are_the_guides(place: Character) -> None:
         for line in ("第 1 次训练", "1.0 轮", "1) 🔄 继续训练", "强制覆盖", "跳过训练", "旧的自动留备份"):
             assert line in seen
         terminal.send(DOWN, DOWN, DOWN, ENTER)
-        assert terminal.finish() == 3 and "已取消" in terminal.everything
+        assert terminal.finish() == 3 and terminal.has_shown("已取消")
 
 
 def test_skip_ends_well_and_changes_nothing(place: Character) -> None:
@@ -53,7 +53,7 @@ def test_skip_ends_well_and_changes_nothing(place: Character) -> None:
 def test_overwriting_plans_a_training_from_the_base_model_and_keeps_a_backup(place: Character) -> None:
     with place.about() as terminal:
         terminal.wait_for("强制覆盖").send("2", ENTER).wait_for("就这样")
-        assert "强制覆盖：从基座模型重新训练" in terminal.everything and "现在的留成备份" in terminal.everything
+        assert terminal.has_shown("强制覆盖：从基座模型重新训练") and terminal.has_shown("现在的留成备份")
         assert "--on_exists overwrite" in " ".join(command_on(terminal))
 
 
@@ -98,7 +98,7 @@ def test_custom_keeps_every_number_at_enter(place: Character) -> None:
 def test_retune_offers_one_change_at_a_time_and_the_guides_sets(place: Character, row: str, command: list[str]) -> None:
     with place.about("--continue_train") as terminal:
         terminal.wait_for("哪里不满意").send("2", ENTER).wait_for("高质量组合：学习率 1e-4，rank 16，3.0 轮")
-        assert "快速组合：学习率 3e-4，rank 8，2.0 轮" in terminal.screen
+        terminal.wait_for("快速组合：学习率 3e-4，rank 8，2.0 轮")
         terminal.send(row, ENTER)
         assert planned(terminal) == ["--strategy", "retune", *command]
 
@@ -179,7 +179,7 @@ def test_control_c_at_any_question_cancels_with_three(place: Character, question
         if question == "more":
             terminal.wait_for("更多").send("9", ENTER).wait_for("训练的数").send(ENTER)
         terminal.wait_for(text).send(CTRL_C)
-        assert terminal.finish() == 3 and "已取消，什么都没有改动" in terminal.everything
+        assert terminal.finish() == 3 and terminal.has_shown("已取消，什么都没有改动")
     assert len(place.program.history.runs(place.name)) == runs
 
 

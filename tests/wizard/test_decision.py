@@ -83,7 +83,7 @@ def test_taking_the_new_one_replaces_the_old_one_which_stays_as_a_backup(waits: 
     said, trained = SAID[language], waits.run.record["stages"]["train"]
     with asked(waits, language) as terminal:
         # both runs stand side by side
-        assert "19." in terminal.everything and "2.0" in terminal.everything
+        assert terminal.has_shown("19.") and terminal.has_shown("2.0")
         terminal.send(ENTER).wait_for(said["note"]).send("更爱脸红了", ENTER).wait_for(said["done"])
         assert terminal.finish() == 0
     record = waits.run.record

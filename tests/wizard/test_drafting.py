@@ -13,6 +13,7 @@ import pytest
 
 from ollama_export.server.client import OllamaClient
 from tests.data_desk.rows import row, write
+from tests.data_desk.samples import FOLDER
 from tests.ollama_server.gguf_file import raw_pair, read_gguf, write_gguf
 from tests.ollama_server.replies import Stream
 from tests.ollama_server.server import OllamaServer
@@ -262,6 +263,16 @@ def test_a_name_that_no_model_has_is_told_with_those_that_there_are(home: Progra
         terminal.wait_for("有这些：mist").wait_for("做什么？").settled().send(ESCAPE)
         assert terminal.finish() == 0
     assert not mist.requests
+
+
+@TERMINAL
+def test_who_drafts_can_be_said_where_something_else_is_done(home: Program) -> None:
+    with talk(home, "--draft_by", "mist") as terminal:
+        terminal.wait_for("做什么？").settled().send("1", ENTER)
+        terminal.wait_for("输入路径").settled().send(str(FOLDER / "wechat.txt"), ENTER)
+        terminal.wait_for("谁是你的角色").settled().send(ESCAPE)
+        terminal.wait_for("做什么？").settled().send(ESCAPE)
+        assert terminal.finish() == 0
 
 
 @TERMINAL

@@ -87,7 +87,7 @@ def test_control_c_in_training_keeps_what_is_done_and_the_same_command_goes_on(t
         terminal.wait_for("5/80 步").send(CTRL_C).wait_for("正在停下")
         program.gate.unlink()
         assert terminal.finish() == 130
-        assert "从这里接着练" in terminal.everything
+        assert terminal.has_shown("从这里接着练")
     with start(program, *flags, columns=60) as terminal:
         terminal.wait_for("接着第 1 次训练没做完的地方继续").wait_for("训练好了")
         assert terminal.finish() == 0

@@ -52,9 +52,8 @@ def last_row(terminal: Terminal) -> str:
 
 def test_three_questions_lead_to_a_plan_whose_command_does_the_same(place: Character) -> None:
     with place.talk() as terminal:
-        terminal.wait_for("教它哪些对话")
-        assert "1) data/" in terminal.screen and "87 条，另有 14 条验证" in terminal.screen
-        assert "2) data/小店 shop/" in terminal.screen and "「你是林栀" in terminal.screen
+        terminal.wait_for("教它哪些对话").wait_for("1) data/").wait_for("87 条，另有 14 条验证")
+        terminal.wait_for("2) data/小店 shop/").wait_for("「你是林栀")
         terminal.send(ENTER).wait_for("87 条都能用，一共 87 个回答")
         terminal.wait_for("名字").send("linzhi", ENTER)
         base_typed(terminal, place).wait_for("就这样")
@@ -65,7 +64,7 @@ def test_three_questions_lead_to_a_plan_whose_command_does_the_same(place: Chara
         words = command_on(terminal)
         terminal.send("3", ENTER)
         assert terminal.finish() == 3
-        assert "已取消，什么都没有改动" in terminal.everything
+        assert terminal.has_shown("已取消，什么都没有改动")
     assert not (place.program.history.home / "linzhi").exists()
     done = place.program.run_bare(*words, "--dry_run")
     assert (done["name"], done["plan"]["epochs"]) == ("linzhi", 3.5)
@@ -95,7 +94,7 @@ def test_sixty_epochs_on_eight_rows_are_not_announced_as_if_nothing_were_wrong(p
     with place.talk(*base, "--epochs", "60") as terminal:
         terminal.wait_for("就这样").send(ENTER).wait_for("一共 60.0 轮，很容易练过头").send("n", ENTER)
         terminal.wait_for("一共练几轮").send("3", ENTER).wait_for("就这样")
-        assert "6.5 轮" in terminal.everything
+        assert terminal.has_shown("6.5 轮")
 
 
 def test_a_wrong_name_is_told_at_the_field_and_its_proposal_taken_by_enter(place: Character) -> None:
@@ -150,7 +149,7 @@ def test_escape_goes_back_everywhere_with_the_answers_kept(place: Character) -> 
         terminal.wait_for("在哪个模型上学").send(ESCAPE).wait_for("名字").wait_for("linzhi").send(ESCAPE)
         terminal.wait_for("» 2) data/小店 shop/").send(ENTER).wait_for("名字").send(ENTER)
         terminal.wait_for("在哪个模型上学").send(ENTER).wait_for("可以把文件拖进来").send(ENTER).wait_for("就这样")
-        assert "6.5 轮" in terminal.everything
+        assert terminal.has_shown("6.5 轮")
         terminal.send(ESCAPE, ESCAPE, ESCAPE).wait_for("教它哪些对话").send(ESCAPE)
         assert terminal.finish() == 3
 
@@ -162,7 +161,7 @@ def test_without_an_ollama_that_is_told_first_and_training_now_is_one_of_the_ans
         terminal.wait_for("没有 Ollama，怎么办").send("1", ENTER).wait_for("教它哪些对话").send(ENTER)
         terminal.wait_for("名字").send("linzhi", ENTER)
         base_typed(terminal, place).wait_for("就这样")
-        assert "先不放进 Ollama" in terminal.everything and "--no_register" in command_on(terminal)
+        assert terminal.has_shown("先不放进 Ollama") and "--no_register" in command_on(terminal)
         terminal.send(ESCAPE, ESCAPE, ESCAPE, ESCAPE).wait_for("没有 Ollama，怎么办").send("3", ENTER)
         assert terminal.finish() == 3
 
@@ -180,7 +179,7 @@ def test_control_c_at_any_question_cancels_and_leaves_nothing(place: Character, 
                 terminal.wait_for(question).send(*keys, ENTER)
         terminal.wait_for(QUESTIONS[number]).send(CTRL_C)
         assert terminal.finish() == 3
-        assert "已取消，什么都没有改动" in terminal.everything
+        assert terminal.has_shown("已取消，什么都没有改动")
     assert not (place.program.history.home / "linzhi").exists()
 
 

@@ -84,7 +84,7 @@ def test_the_data_can_be_changed_from_the_plan_and_the_recommended_epochs_follow
         terminal.wait_for("5.0 轮")
         changed(terminal, "对话数据").wait_for("教它哪些对话").send("1", ENTER)
         terminal.wait_for("可以拖进来").send(str(tmp_path), ENTER).wait_for("5 条都能用").wait_for("就这样")
-        assert "6.5 轮" in terminal.everything and str(tmp_path) in command_on(terminal)
+        assert terminal.has_shown("6.5 轮") and str(tmp_path) in command_on(terminal)
 
 
 def test_an_answer_wins_over_the_flag_of_before(place: Character) -> None:

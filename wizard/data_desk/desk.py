@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from lora_trainer.errors import UsageError, UserError
@@ -19,9 +18,9 @@ from wizard.data_desk.rows import look_through
 from wizard.data_desk.splitting import split_off
 from wizard.data_desk.system import change_system_prompt
 from wizard.data_desk.writing import write_one
-from wizard.importing.desk import Left, converse
+from wizard.importing.asking import bring_in_typed
 from wizard.mending.desk import mend_here
-from wizard.prompts import Back, Row, Wrong
+from wizard.prompts import Back, Row
 from wizard.screen.screen import Screen
 from wizard.words import t
 
@@ -68,7 +67,7 @@ class _Desk:
                 return opened
             try:
                 self._do(chosen, opened)
-            except (Back, Left):
+            except Back:
                 continue
             except UserError as error:
                 if error.exit_code in (3, 130):
@@ -89,7 +88,7 @@ class _Desk:
 
     def _do(self, chosen: str, opened: Opened) -> None:
         if chosen == "import":
-            self._import()
+            bring_in_typed(self._request, self._screen, self._files.train.parent)
         elif chosen == "write":
             write_one(opened, self._backups, self._screen)
         elif chosen == "draft":
@@ -102,19 +101,3 @@ class _Desk:
             split_off(opened, self._backups, self._screen)
         else:
             change_system_prompt(opened, self._backups, self._screen)
-
-    def _import(self) -> None:
-        """The conversation of `--import`, for a file or folder that is typed. Raises Back and Left."""
-        from pipeline.offers.typed import clean_path
-
-        def wrong(line: str) -> Wrong | None:
-            if not line:
-                return Wrong(t("ask.empty"))
-            path = clean_path(line)
-            return None if path.exists() else Wrong(t("ask.no_such_path", path=path))
-
-        path = clean_path(prompts.text(t("ask.desk.import"), flag="--import", check=wrong))
-        folder = self._files.train.parent
-        beside = replace(self._request, data_desk=False, draft_by=None, ollama_name=None)
-        beside = replace(beside, train_file=None, val_file=None)
-        converse(replace(beside, import_=(path,), data_dir=folder), self._screen)

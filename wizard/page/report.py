@@ -6,12 +6,11 @@ an answer or a name in it holds (its Content-Security-Policy says so to the brow
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
 from pathlib import Path
 
 from lora_trainer.events import Listener, Note
 from pipeline.run.history import History, Run
+from pipeline.run.record import write_whole
 from wizard.page import answers, curves, head, numbers
 from wizard.page.markup import Markup, element, join, plain
 from wizard.page.story import Story, part, story_of
@@ -28,18 +27,7 @@ def write_report(history: History, run: Run) -> Path:
     Raises OSError where it can't be written, ResourceError where the records can't be read.
     """
     path = run.folder / NAME
-    temporary = path.with_name(NAME + ".new")
-    document = page(story_of(history, run))
-    try:
-        with temporary.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(document)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError:
-        with suppress(OSError):  # the first error is the one to be told
-            temporary.unlink(missing_ok=True)
-        raise
+    write_whole(path, page(story_of(history, run)).encode("utf-8"))
     return path
 
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from pipeline.run.history import Run
     from pipeline.run.kept import TakenOver
 
+_OTHER, _IMPORT = "other", "import"
+
 
 def choose_first(draft: Draft, talk: Talk) -> Draft:
     """The dialogues of a new model, asked before its name where neither is known. Raises Back."""
@@ -97,20 +99,34 @@ def _read(taken: TakenOver, talk: Talk, name: str) -> Dataset:
 
 
 def _ask_where(draft: Draft, talk: Talk) -> Draft:
-    """A folder below `data/`, or any other place."""
-    places = data_places()
+    """A folder below `data/`, any other place, or one that something else is brought to."""
     own = own_data(draft.name) if draft.name else None
-    first = next((place.folder for place in places if place.folder == own), None)
     while True:
+        places = data_places()
+        first = next((place.folder for place in places if place.folder == own), None)
         chosen = _select_place(places, first, talk)
-        if chosen is not None:
-            return draft.answer(data_dir=chosen, train_file=None, val_file=None, rows_of_run=None)
         try:
-            path = _type_place(talk)
+            path = chosen if isinstance(chosen, Path) else _other_place(draft, talk, chosen)
         except Back:
+            continue
+        except DataError as error:
+            talk.screen.problem(error)
             continue
         folder, file = (path, None) if path.is_dir() else (path.parent, path)
         return draft.answer(data_dir=folder, train_file=file, val_file=None, rows_of_run=None)
+
+
+def _other_place(draft: Draft, talk: Talk, way: str) -> Path:
+    """A file or folder that is typed, or the one that the rows of a chat log, a card or a sheet were brought to.
+
+    Raises Back, and DataError for what can't be brought in.
+    """
+    from wizard.importing import for_training
+
+    if way == _IMPORT:
+        return for_training.bring_in_typed(draft, talk)
+    path = _type_place(talk)
+    return for_training.bring_in(path, draft, talk) if for_training.other_format(path, surely=True) else path
 
 
 def place_rows(places: Sequence[Place]) -> list[Row]:
@@ -119,9 +135,9 @@ def place_rows(places: Sequence[Place]) -> list[Row]:
     return in_columns([place.folder for place in places], columns)
 
 
-def _select_place(places: Sequence[Place], first: Path | None, talk: Talk) -> Path | None:
-    rows = [*place_rows(places), Row(None, t("menu.data.other"))]
-    chosen: Path | None = talk.select("data", t("ask.data"), rows, flag="--data_dir", first=first)
+def _select_place(places: Sequence[Place], first: Path | None, talk: Talk) -> Path | str:
+    rows = [*place_rows(places), Row(_OTHER, t("menu.data.other")), Row(_IMPORT, t("menu.data.import"))]
+    chosen: Path | str = talk.select("data", t("ask.data"), rows, flag="--data_dir", first=first)
     return chosen
 
 

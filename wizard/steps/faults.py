@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lora_trainer.errors import DataError
@@ -21,9 +22,12 @@ def ask_about_faults(draft: Draft, talk: Talk, error: DataError, taken: TakenOve
     """The draft with which the dialogues are read once more; None: others are to be chosen. Raises Back."""
     has_rows = bool(error.values.get("findings"))
     proposed = _proposed(taken, talk) if has_rows else []
+    other = _other_format(taken)
     ways = ["mend", "one", "skip", "again", "other"] if proposed else ["again", "skip", "other"]
     if not has_rows or draft.request.skip_bad_rows:
         ways.remove("skip")
+    if other is not None:
+        ways.insert(2 if proposed else 0, "import")
     rows: list[tuple[Any, str]] = [(way, t(f"menu.faults.{way}")) for way in ways]
     while True:
         way = prompts.select(t("ask.faults"), rows, flag="--skip_bad_rows")
@@ -31,8 +35,38 @@ def ask_about_faults(draft: Draft, talk: Talk, error: DataError, taken: TakenOve
             return None
         if way == "skip":
             return draft.answer(skip_bad_rows=True)
+        if way == "import":
+            assert other is not None
+            if (brought := _brought_in(other, draft, talk)) is not None:
+                return brought
+            continue
         if way == "again" or _mend(proposed, talk, one_by_one=way == "one"):
             return draft
+
+
+def _other_format(taken: TakenOver | None) -> Path | None:
+    """The file that should be training data, where it is something that can be brought in."""
+    from pipeline.mending import files_read
+    from wizard.importing.for_training import other_format
+
+    if taken is None or taken.request.rows_of_run is not None:
+        return None
+    train = files_read(taken.request)[0]
+    return train if other_format(train, surely=False) else None
+
+
+def _brought_in(path: Path, draft: Draft, talk: Talk) -> Draft | None:
+    """The draft with the rows of something else; None where it wasn't brought in."""
+    from wizard.importing.for_training import bring_in
+
+    try:
+        folder = bring_in(path, draft, talk)
+    except Back:
+        return None
+    except DataError as error:
+        talk.screen.problem(error)
+        return None
+    return draft.answer(data_dir=folder, train_file=None, val_file=None, rows_of_run=None)
 
 
 def _proposed(taken: TakenOver | None, talk: Talk) -> list[Mended]:

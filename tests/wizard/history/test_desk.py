@@ -43,13 +43,13 @@ def test_through_list_details_and_side_by_side_and_back(tmp_path: Path, language
         # the newest is pointed at
         assert "没练完 30%" in pointed_at(terminal) if zh else "unfinished 30%" in pointed_at(terminal)
         terminal.send(UP, UP, ENTER).wait_for("比上一次新增 25 条" if zh else "25 rows new").settled()
-        assert "（从书架后面" in terminal.everything
+        assert terminal.has_shown("（从书架后面")
         terminal.send(ESCAPE).wait_for("u 换上这一次" if zh else "u use this run").settled()
         assert pointed_at(terminal).startswith("» 3 ")
         terminal.send(" ").settled()
         assert "◆" in pointed_at(terminal)
         terminal.send("2", " ").wait_for("（捏着衣角）我叫林栀。").settled()
-        assert ("一样的" if zh else "alike") in terminal.everything
+        assert terminal.has_shown("一样的" if zh else "alike")
         terminal.send(ENTER).settled()
         assert "◆" not in terminal.screen and pointed_at(terminal).startswith("» 2 ")
         assert terminal.send(ESCAPE).finish() == 0
@@ -249,4 +249,4 @@ def test_a_terminal_that_can_not_move_its_cursor_gets_the_table(tmp_path: Path) 
     command = ["train_to_ollama.py", "--history", "--ollama_name", NAME]
     with Terminal(command, environment=said) as terminal:
         assert terminal.finish() == 0
-        assert "数据变了" in terminal.everything and "Esc" not in terminal.everything
+        assert terminal.has_shown("数据变了") and "Esc" not in terminal.everything
