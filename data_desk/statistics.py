@@ -14,6 +14,8 @@ from data_desk.counting.situations import SITUATIONS, situations_of
 from lora_trainer.data.dialogues import Dialogue, learnt_answers
 
 BUCKETS = 8
+DRAFTED = "drafted"
+"""What a row has under `source` that a model has drafted and somebody has taken."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,8 @@ class Statistics:
     """Kind of situation -> rows with it."""
     categories: dict[str, int]
     """What rows say of themselves under `category`."""
+    drafted: int
+    """Rows that a model has drafted."""
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -110,6 +114,7 @@ def statistics(train: Sequence[Dialogue], val: Sequence[Dialogue] = ()) -> Stati
         systems=_systems(train),
         situations={situation.name: found[situation.name] for situation in SITUATIONS},
         categories=dict(Counter(each.category for each in train if each.category).most_common()),
+        drafted=sum(each.source == DRAFTED for each in train),
     )
 
 

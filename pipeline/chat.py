@@ -87,8 +87,8 @@ class InOllama:
 
     counts = False
 
-    def __init__(self, client: OllamaClient, name: str) -> None:
-        self._client, self._name = client, name
+    def __init__(self, client: OllamaClient, name: str, *, think: bool | None = None) -> None:
+        self._client, self._name, self._think = client, name, think
         shown = client.show(name)
         self.system = str(shown.get("system") or "")
         served = serving_in_ollama(shown)[0]
@@ -100,7 +100,8 @@ class InOllama:
     def answer(self, turns: Sequence[Message], tried: Tried, seed: int, heard: Heard) -> Answer:
         """See Talker."""
         own = [] if tried.system is None else [{"role": "system", "content": tried.system}]
-        said = self._client.stream(self._name, [*own, *turns], heard, **tried.parameters, seed=seed)
+        asked = [*own, *turns]
+        said = self._client.stream(self._name, asked, heard, think=self._think, **tried.parameters, seed=seed)
         if said.prompt_tokens:
             self._rate = said.prompt_tokens / max(1, self._characters(turns, tried))
         return Answer(said.text, said.stopped, said.tokens or 0)

@@ -61,6 +61,7 @@ FLAGS = (
     Flag("data", "system", "text", "TEXT", nature="trains"),
     Flag("data", "no_system", nature="trains"),
     Flag("data_desk", "data_desk"),
+    Flag("data_desk", "draft_by", "text", "MODEL"),
     Flag("data_desk", "import_", "paths", "FILE…"),
     Flag("data_desk", "character", "text", "NAME"),
     Flag("data_desk", "pause", "float", "MINUTES", low=0.1, high=1_000_000),

@@ -105,6 +105,7 @@ class Request:
     system: str | None = None
     no_system: bool = False
     data_desk: bool = False
+    draft_by: str | None = None
     import_: tuple[Path, ...] | None = None
     character: str | None = None
     pause: float | None = None
@@ -200,6 +201,8 @@ class Request:
         for name in filter(self._given, IMPORTING):
             if self.import_ is None:
                 raise UsageError("error.flag.needs", flag=f"--{name}", other="--import")
+        if self.draft_by is not None and not self.data_desk:
+            raise UsageError("error.flag.needs", flag="--draft_by", other="--data_desk")
         TrainPlan(**self.plan_numbers())
         for epochs in self.rungs if self.ladder else ():
             TrainPlan(epochs=epochs)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 
 class Stop:
@@ -40,14 +42,38 @@ class Stop:
             self._read, self._write = os.pipe()
             for end in (self._read, self._write):
                 os.set_blocking(end, False)
+        self._arrived()  # what came before was taken then
         signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
 
     def was_heard(self) -> bool:
-        """Whether a signal has come, perhaps one that the main thread, busy outside of Python, hasn't taken yet."""
+        """Whether a signal has come, perhaps one that the main thread, busy outside of Python, hasn't taken yet.
+
+        One that somebody else takes meanwhile is no wish to stop.
+        """
         if self._read >= 0 and not self.requested:
-            try:
-                came = os.read(self._read, 64)
-            except BlockingIOError:
-                came = b""
-            self._came = self._came or bool({signal.SIGINT, signal.SIGTERM} & set(came))
+            came = self._arrived() and signal.getsignal(signal.SIGINT) == self.handle
+            self._came = self._came or came
         return self.requested or self._came
+
+    def _arrived(self) -> bool:
+        try:
+            return bool({signal.SIGINT, signal.SIGTERM} & set(os.read(self._read, 64)))
+        except BlockingIOError:
+            return False
+
+
+@contextmanager
+def ending_only_what_goes_on() -> Iterator[None]:
+    """Ctrl-C ends what is going on, however often: it is no wish to end the program."""
+
+    def leave(*_: object) -> None:
+        sys.exit(128 + signal.SIGTERM)
+
+    before = [(number, signal.getsignal(number)) for number in (signal.SIGINT, signal.SIGTERM)]
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        for number, handler in before:
+            signal.signal(number, handler)

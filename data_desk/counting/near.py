@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 
 from data_desk.counting.pieces import pieces
@@ -46,8 +46,13 @@ def near_groups(texts: Sequence[str]) -> list[list[int]]:
 
 def are_alike(one: str, other: str) -> bool:
     """Whether two texts are nearly the same."""
-    mine, others = shingles(one), shingles(other)
-    return len(mine & others) >= ALIKE * len(mine | others)
+    return is_like_one_of(one, [other])
+
+
+def is_like_one_of(text: str, others: Iterable[str]) -> bool:
+    """Whether a text is nearly the same as one of others."""
+    mine = shingles(text)
+    return any(len(mine & theirs) >= ALIKE * len(mine | theirs) for theirs in map(shingles, others))
 
 
 def shingles(text: str) -> set[str]:

@@ -57,6 +57,11 @@ def without_control_tokens(row: dict[str, Any]) -> dict[str, Any]:
     return with_words(row, change)
 
 
+def has_control_tokens(text: str) -> bool:
+    """Whether a model's own marks stand in a text."""
+    return bool(_TOKENS.search(text) or _AT_THE_ENDS.search(text))
+
+
 def _until_none(pattern: re.Pattern[str], text: str) -> str:
     """Where one goes, the two halves of another may meet."""
     while (shorter := pattern.sub("", text)) != text:

@@ -30,6 +30,8 @@ class Dialogue:
     """The answers, counted from 0, that stand in the history of later ones and aren't learnt themselves."""
     unit: Unit = "line"
     """What `line` counts: where a file's lines tell nothing, its rows."""
+    source: str | None = None
+    """Who or what wrote it, where its row says so."""
 
     @property
     def learnt(self) -> tuple[int, ...]:

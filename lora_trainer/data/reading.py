@@ -100,11 +100,12 @@ class Reader:
         return dialogues
 
     def _dialogue(self, row: Row, found: FileRow, file: str, unit: Unit) -> Dialogue:
-        style, category = (
-            sys.intern(v) if isinstance(v := found.content.get(k), str) else None for k in ("style", "category")
+        style, category, source = (
+            sys.intern(v) if isinstance(v := found.content.get(k), str) else None
+            for k in ("style", "category", "source")
         )
         messages = tuple(self._shared(message) for message in row.messages)
-        return Dialogue(messages, file, found.number, style, category, row.unlearnt, unit)
+        return Dialogue(messages, file, found.number, style, category, row.unlearnt, unit, source)
 
     def _shared(self, message: Message) -> Message:
         """The same message; a system prompt is held once, however many dialogues have it."""

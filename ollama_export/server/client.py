@@ -170,13 +170,17 @@ class OllamaClient(StoredModels):
             return broken_off(refused)
         return answer_of(reply, str((reply.get("message") or {}).get("content", "")))
 
-    def stream(self, name: str, messages: Messages, heard: Callable[[str], None], **options: Any) -> Answer:
+    def stream(
+        self, name: str, messages: Messages, heard: Callable[[str], None], *, think: bool | None = None, **options: Any
+    ) -> Answer:
         """As `chat`, with each piece of the answer told to `heard` as it comes; "" is a piece of a thought.
 
-        Whatever `heard` raises ends the answer. Raises OllamaError("error.ollama.connection_lost") where the server
-        goes in the middle of it.
+        `think` asks for a thought, or for none, where the model can do either; None leaves it to the model. Whatever
+        `heard` raises ends the answer. Raises OllamaError("error.ollama.connection_lost") where the server goes in the
+        middle of it.
         """
         body = {"model": name, "messages": [dict(m) for m in messages], "stream": True, "options": options}
+        body |= {} if think is None else {"think": think}
         text, line = "", dict[str, Any]()
         try:
             with closing(self._http.lines("POST", "/api/chat", body)) as lines:

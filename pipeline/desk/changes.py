@@ -13,6 +13,7 @@ from data_desk.changing.split import split_off
 from data_desk.changing.turns import Turn as Turn
 from data_desk.changing.turns import turns_of, with_system, with_turn
 from data_desk.opened import Opened
+from data_desk.statistics import DRAFTED as DRAFTED
 from lora_trainer.chat_format import Message
 from lora_trainer.data.findings import Finding
 from lora_trainer.data.formats import read_row
@@ -27,11 +28,16 @@ def check(file: Path) -> None:
     read_rows(file)
 
 
-def add_dialogue(opened: Opened, messages: Sequence[Message], backups: Backups) -> Path | None:
-    """Add a row, with the system prompt of the others; returns a new backup. Raises DataError as all of these do."""
+def add_dialogue(
+    opened: Opened, messages: Sequence[Message], backups: Backups, *, source: str | None = None
+) -> Path | None:
+    """Add a row, with the system prompt of the others; returns a new backup. Raises DataError as all of these do.
+
+    `source`: what the row says of where it comes from.
+    """
     system = opened.statistics.systems.common
     head = [{"role": "system", "content": system}] if system else []
-    content = {"messages": [*head, *messages]}
+    content: dict[str, Any] = {"messages": [*head, *messages], **({"source": source} if source else {})}
     rows = read_rows(opened.files.train)
     _check(content, rows.path, max(rows.lines, default=0) + 1)
     return change(rows, backups, added=[line_of(content)])

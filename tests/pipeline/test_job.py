@@ -43,6 +43,7 @@ TOLD: tuple[dict[str, Any], ...] = (
     {"adopt": Path("run.zip")},
     {"clean": True},
     {"data_desk": True},
+    {"data_desk": True, "draft_by": "qwen2.5:3b"},
     {"mend": True},
     {"compare_only": True},
     {"chat": True},

@@ -182,7 +182,7 @@ def test_a_turn_is_edited_with_its_old_text_there_and_a_row_deleted_when_that_is
     before = (home.data / "train.jsonl").read_bytes()
     lines = before.splitlines()
     with talk(home) as terminal:
-        terminal.wait_for("做什么？").settled().send("3", ENTER)
+        terminal.wait_for("做什么？").settled().send("4", ENTER)
         terminal.wait_for("Enter 打开").settled().send(DOWN, ENTER)
         terminal.wait_for("第 2 行，改哪一句").settled().send("3", ENTER)
         terminal.wait_for("伞在这里。").settled().send("你拿着。", ENTER)
@@ -215,13 +215,13 @@ def test_faults_are_mended_at_the_desk_where_that_is_wanted(home: Program) -> No
     )
     before = digests(home)
     with talk(home) as terminal:
-        terminal.wait_for("做什么？").settled().send("4", ENTER)
+        terminal.wait_for("做什么？").settled().send("5", ENTER)
         terminal.wait_for("删掉多余的逗号").wait_for("怎么办？").settled().send(ESCAPE)
         terminal.wait_for("做什么？").settled()
         assert digests(home) == before
-        terminal.send("4", ENTER).wait_for("怎么办？").settled().send(ENTER)
+        terminal.send("5", ENTER).wait_for("怎么办？").settled().send(ENTER)
         terminal.wait_for("这样行吗？").settled().send(ENTER)
-        terminal.wait_for("11 条 / 11 个回答").wait_for("做什么？").settled().send("4", ENTER)
+        terminal.wait_for("11 条 / 11 个回答").wait_for("做什么？").settled().send("5", ENTER)
         terminal.wait_for("没有要修的").wait_for("做什么？").settled().send(ESCAPE)
         assert terminal.finish() == 0
     assert file.read_bytes().startswith(fine) and contents(file)[-1] == ["a", "b"]
@@ -232,7 +232,7 @@ def test_faults_are_mended_at_the_desk_where_that_is_wanted(home: Program) -> No
 def test_validation_rows_are_split_off_and_the_two_files_have_every_row_once(home: Program) -> None:
     rows = contents(home.data / "train.jsonl")
     with talk(home) as terminal:
-        terminal.wait_for("做什么？").settled().send("5", ENTER)
+        terminal.wait_for("做什么？").settled().send("6", ENTER)
         terminal.wait_for("已经有 2 条验证").wait_for("分出多少条").send(CLEAR, "10", ENTER)
         terminal.wait_for("1 到 9").send(CLEAR, "3", ENTER)
         terminal.wait_for("分出 3 条").wait_for("做什么？").settled().send(ESCAPE)
@@ -246,12 +246,12 @@ def test_validation_rows_are_split_off_and_the_two_files_have_every_row_once(hom
 def test_the_system_prompt_of_all_rows_is_changed_when_that_is_meant(home: Program) -> None:
     before = digests(home)
     with talk(home) as terminal:
-        terminal.wait_for("做什么？").settled().send("6", ENTER)
+        terminal.wait_for("做什么？").settled().send("7", ENTER)
         terminal.wait_for("系统提示词（").settled().send("话少。", ENTER)
         terminal.wait_for("把 12 条").settled().send(ENTER)
         terminal.wait_for("做什么？").settled()
         assert digests(home) == before
-        terminal.send("6", ENTER)
+        terminal.send("7", ENTER)
         terminal.wait_for("系统提示词（").settled().send("话少。", ENTER)
         terminal.wait_for("把 12 条").settled().send("y", ENTER)
         terminal.wait_for("12 条的系统提示词换好了").wait_for("做什么？").settled().send(ESCAPE)
@@ -261,7 +261,7 @@ def test_the_system_prompt_of_all_rows_is_changed_when_that_is_meant(home: Progr
 
 
 @pytest.mark.posix("a pseudo-terminal")
-@pytest.mark.parametrize("number", ["1", "2", "3", "5", "6"])
+@pytest.mark.parametrize("number", ["1", "2", "4", "6", "7"])
 def test_escape_leads_back_from_every_row_of_the_menu_and_changes_nothing(home: Program, number: str) -> None:
     before = digests(home)
     with talk(home) as terminal:
@@ -278,7 +278,7 @@ def test_a_file_that_has_not_a_row_on_each_line_is_looked_at_and_left_as_it_is(h
     (home.data / "train.jsonl").write_text(json.dumps(rows, ensure_ascii=False, indent=1), encoding="utf-8")
     before = digests(home)
     with talk(home) as terminal:
-        terminal.wait_for("10 条 / 10 个回答").wait_for("做什么？").settled().send("3", ENTER)
+        terminal.wait_for("10 条 / 10 个回答").wait_for("做什么？").settled().send("4", ENTER)
         terminal.wait_for("不是每行一个").wait_for("做什么？").settled().send(ESCAPE)
         assert terminal.finish() == 0
     assert digests(home) == before

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +22,7 @@ from wizard.chat.session import Session
 from wizard.prompts import Back
 from wizard.screen.layout import cut
 from wizard.screen.training import size
+from wizard.stop import ending_only_what_goes_on
 from wizard.words import t
 
 if TYPE_CHECKING:
@@ -51,7 +50,7 @@ def talk(request: Request, history: History, screen: Screen) -> dict[str, Any] |
 def _talk(request: Request, history: History, screen: Screen, shown: ChatScreen) -> dict[str, Any] | Request:
     asked = shown.terminal
     listen = screen.listen if asked else shown.listen
-    with _interrupts():
+    with ending_only_what_goes_on():
         name = request.ollama_name or _ask_name(history)
         partner, client = find_partner(history, name, request.run, listen)
         if partner.must_be_made:
@@ -69,23 +68,6 @@ def _talk(request: Request, history: History, screen: Screen, shown: ChatScreen)
             _introduce(partner, session, shown)
             _converse(session, shown, lines)
     return leave(partner, session, request, history, shown) or {"status": "done", **_told(partner)}
-
-
-@contextmanager
-def _interrupts() -> Iterator[None]:
-    """Ctrl-C ends what is going on, however often: it is no wish to end the program."""
-
-    def leave(*_: object) -> None:
-        sys.exit(128 + signal.SIGTERM)
-
-    before = [(number, signal.getsignal(number)) for number in (signal.SIGINT, signal.SIGTERM)]
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        for number, handler in before:
-            signal.signal(number, handler)
 
 
 def _told(partner: Partner) -> dict[str, Any]:

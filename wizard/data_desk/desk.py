@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from lora_trainer.errors import UserError
+from lora_trainer.errors import UsageError, UserError
 from pipeline.desk.changes import Backups
+from pipeline.desk.drafting.drafting import can_draft
 from pipeline.desk.files import Files, Opened, open_files, told
 from pipeline.request import Request
 from pipeline.run.history import History
 from wizard import prompts
+from wizard.data_desk.drafting import draft_some
 from wizard.data_desk.lines import picture
 from wizard.data_desk.places import which_files
 from wizard.data_desk.rows import look_through
@@ -26,15 +28,17 @@ from wizard.words import t
 def sit_down(request: Request, history: History, screen: Screen) -> dict[str, Any]:
     """Show what the dialogues are like; on a terminal stay until the user leaves, elsewhere change nothing.
 
-    Raises DataError where there is nothing to look at, and Cancelled.
+    Raises DataError where there is nothing to look at, UsageError for drafts that nobody could look at, and Cancelled.
     """
     asks = prompts.can_ask() and not request.yes
+    if request.draft_by is not None and not asks:
+        raise UsageError("error.draft.unseen")
     try:
         files = which_files(request, history, asks=asks)
     except Back:
         return {"status": "left"}
     if asks:
-        return told(_Desk(request, screen, files).stay(), "done")
+        return told(_Desk(request, history, screen, files).stay(), "done")
     opened = open_files(files)
     _show(opened, screen)
     return told(opened, "listed")
@@ -47,8 +51,8 @@ def _show(opened: Opened, screen: Screen) -> None:
 class _Desk:
     """One sitting: the picture and its menu, again after every change."""
 
-    def __init__(self, request: Request, screen: Screen, files: Files) -> None:
-        self._request, self._screen, self._files = request, screen, files
+    def __init__(self, request: Request, history: History, screen: Screen, files: Files) -> None:
+        self._request, self._history, self._screen, self._files = request, history, screen, files
         self._backups = Backups()
 
     def stay(self) -> Opened:
@@ -75,6 +79,7 @@ class _Desk:
         return [
             Row("import", t("menu.desk.import")),
             Row("write", t("menu.desk.write")),
+            Row("draft", t("menu.desk.draft"), disabled=not can_draft(opened)),
             Row("rows", t("menu.desk.rows"), disabled=not has_rows),
             Row("mend", t("menu.desk.mend"), disabled=not opened.files.train.exists()),
             Row("split", t("menu.desk.split"), disabled=not has_rows),
@@ -86,6 +91,8 @@ class _Desk:
             bring_in_typed(self._request, self._screen, self._files.train.parent)
         elif chosen == "write":
             write_one(opened, self._backups, self._screen)
+        elif chosen == "draft":
+            draft_some(opened, self._request, self._history, self._backups, self._screen)
         elif chosen == "rows":
             look_through(opened, self._backups, self._screen)
         elif chosen == "mend":

@@ -58,6 +58,8 @@ def _facts(found: Statistics, blocks: str) -> list[tuple[str, str]]:
     if there:
         rows.append((t("desk.label.situations"), "  ".join(there)))
     rows.append((t("desk.label.system"), _system(found)))
+    if found.drafted:
+        rows.append((t("desk.label.drafted"), t("desk.drafted", count=found.drafted)))
     return rows
 
 

@@ -52,7 +52,7 @@ def bring_in(path: Path, request: Request, screen: Screen, folder: Path | None) 
 
     Without a `folder` it is asked for. Raises Back where the user doesn't want it any more, DataError and Cancelled.
     """
-    beside = replace(request, data_desk=False, ollama_name=None, train_file=None, val_file=None)
+    beside = replace(request, data_desk=False, draft_by=None, ollama_name=None, train_file=None, val_file=None)
     try:
         return Path(converse(replace(beside, import_=(path,), data_dir=folder), screen)["file"]).parent
     except Left:

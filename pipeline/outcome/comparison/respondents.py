@@ -79,11 +79,13 @@ class Respondent:
         return hashlib.sha256(said.encode()).hexdigest()[:16]
 
 
-def of_base(run: Run, client: OllamaClient | None, llama_cpp: Path | None, listener: Listener) -> Respondent:
+def of_base(
+    run: Run, client: OllamaClient | None, llama_cpp: Path | None, listener: Listener, *, out: Path | None = None
+) -> Respondent:
     """The base model of a run, under the run's system prompt.
 
     A base model in a folder has no GGUF: one is written as the type that the run's has, without an adapter, which takes
-    as much disk as the model itself and some seconds for each billion weights.
+    as much disk as the model itself and some seconds for each billion weights; to `out`, else beside the run's record.
     """
     base, file_type = run.record["base"], _file_type(run)
     kind = "its own" if base["kind"] == "gguf" else file_type
@@ -92,7 +94,7 @@ def of_base(run: Run, client: OllamaClient | None, llama_cpp: Path | None, liste
         found = recorded_base_model(base, client, listener)
         if found.kind == "gguf":
             return found.path
-        return _exported(run, None, run.folder / f"base-{TEMPORARY}", client, llama_cpp, listener)
+        return _exported(run, None, out or run.folder / f"base-{TEMPORARY}", client, llama_cpp, listener)
 
     side = Side("base", base["source"])
     return _taught(run, side, f"{base['revision']} {kind}", find)
