@@ -220,6 +220,7 @@ def test_an_installation_that_fails_in_the_middle_names_the_log_and_goes_on(
     index.shutdown()
     assert again.returncode == 0, again.stderr
     assert "接着装环境" in again.stderr and "已经有 2.13.0" in again.stderr
+    assert "更新到" not in again.stderr, "nothing was there before"
     assert not any(path.endswith(".whl") and ("torch" in path or "biscuit" in path) for path in index.asked[before:])
     assert answer(house, "import biscuit, cracker, parrot; print(cracker.__version__)") == "1.0"
 
@@ -405,8 +406,9 @@ def test_an_updated_checkout_says_once_what_became_new(house: Path, bare: Path, 
     project = house / "pyproject.toml"
     newer = re.sub(r'^version = ".*"', 'version = "9.1"', project.read_text(encoding="utf-8"), flags=re.MULTILINE)
     project.write_text(newer, encoding="utf-8")
-    news = "# Changes\n\n## 9.1 (2026-12-01)\n\n### 新的\n\n- 能清理旧备份。\n- 别的。\n\n## 0.1\n\n- Everything.\n"
-    (house / "CHANGELOG.md").write_text(news, encoding="utf-8")
+    news = "## 9.1 (2026-12-01)\n\n### 新的\n\n- **能清理**旧备份。 / Cleans.\n- 别的。\n"
+    changes = f"# Changes\n\n## unreleased\n\n- Not yet.\n\n{news}\n## 0.1\n\n- Everything.\n"
+    (house / "CHANGELOG.md").write_text(changes, encoding="utf-8")
     (house / "requirements.txt").write_text("torch>=2.6\nbiscuit\ncracker>=1\n", encoding="utf-8")
     updated = run(script, "1", **more)
     assert (updated.returncode, updated.stdout) == (0, "trains\n"), updated.stderr

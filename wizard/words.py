@@ -17,6 +17,7 @@ VARIABLE = "TRAIN_TO_OLLAMA_LANG"
 _SCRIPT = "./quick_start.sh"
 """As it stands in a text: it is said as this user can type it."""
 _texts: dict[str, str] = {}
+_spoken: list[str] = []
 
 
 def t(key: str, /, **values: object) -> str:
@@ -48,6 +49,14 @@ def use_language(language: str) -> None:
         texts = json.load(file)
     _texts.clear()
     _texts.update(texts)
+    _spoken[:] = [language]
+
+
+def spoken() -> str:
+    """The language that is spoken, of LANGUAGES."""
+    if not _spoken:
+        use_language(language_of(os.environ))
+    return _spoken[0]
 
 
 def language_of(environment: Mapping[str, str], platform: str = sys.platform) -> str:

@@ -48,7 +48,9 @@ def _install(kind: str) -> None:
             _say(t("entries.torch.old", version=version))
     folder = environment.packages()
     assert folder is not None
-    fresh = not news.noted(folder)
+    if not going_on and not news.noted(folder):
+        # at once: whoever is interrupted and goes on has updated nothing
+        news.take_note(folder)
     for made_for in environment.KINDS:
         environment.stamp(made_for, folder).unlink(missing_ok=True)
     pip.LOG.write_bytes(b"")
@@ -56,8 +58,6 @@ def _install(kind: str) -> None:
     # what the tests need holds what the program needs
     for made_for in ("run", kind):
         environment.stamp(made_for, folder).write_text(environment.wanted(made_for), encoding="utf-8", newline="\n")
-    if fresh and not going_on:
-        news.take_note(folder)
     key = "entries.ready" if loaded else "entries.ready.nothing_loaded"
     _say(t(key, loaded=size(loaded), time=duration(time.monotonic() - began)))
 

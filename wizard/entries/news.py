@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from wizard.entries.environment import HOUSE, packages, stamp
+from wizard.words import spoken
 
 CHANGES = HOUSE / "CHANGELOG.md"
 
@@ -45,18 +46,25 @@ def is_new(folder: Path) -> bool:
 
 
 def newest() -> tuple[str, str] | None:
-    """The newest version of CHANGELOG.md, and the first line of what it says of that."""
+    """The program's version, and the first line of what CHANGELOG.md says of it; None where it says nothing."""
     try:
         text = CHANGES.read_text(encoding="utf-8")
     except OSError:
         return None
-    parts = re.split(r"^## +", text, maxsplit=2, flags=re.MULTILINE)
-    if len(parts) < 2:
-        return None
-    heading, *lines = parts[1].splitlines()
-    told = re.match(r"\[?v?([^\s\]]+)", heading)
-    said = next((line.lstrip("-* ").strip() for line in lines if line.strip("-* ") and not line.startswith("#")), "")
-    return (told[1], said) if told else None
+    number = version()
+    for part in re.split(r"^## +", text, flags=re.MULTILINE)[1:]:
+        heading, *lines = part.splitlines()
+        told = re.match(r"\[?v?([^\s\]]+)", heading)
+        if told and told[1] == number:
+            said = (line.lstrip("-* ").strip() for line in lines if line.strip("-* ") and not line.startswith("#"))
+            return number, _in_one_language(next(said, ""))
+    return None
+
+
+def _in_one_language(said: str) -> str:
+    """Of `中文 / English` the half that the user reads, without Markdown's marks."""
+    chinese, _, english = said.replace("**", "").replace("`", "").partition(" / ")
+    return english if english and spoken() == "en" else chinese
 
 
 def line() -> tuple[str, str] | None:
