@@ -204,8 +204,8 @@ EXAMPLES = {
         ("--strategy", "retune", "--learning_rate", "1e-4", "--lora_rank", "16", "--epochs", "3.0"),
     ),
     "five rows only": (
-        (("哪里不满意", "3"), ("一共练几轮", "3")),
-        ("--strategy", "augment", "--epochs", "6.5"),
+        (("哪里不满意", "3"), ("一共练几轮", "5"), ("轮数", "6")),
+        ("--strategy", "augment", "--epochs", "6"),
     ),
     "a general assistant": (
         (("哪里不满意", "1"), ("再加几轮", "3")),
