@@ -57,10 +57,6 @@ def choose(examples: Sequence[Example], seed: int) -> list[Example]:
 
 def _own(dialogues: Iterable[Dialogue], system: str | None) -> Iterator[Example]:
     for dialogue in dialogues:
-        line, answer = (message["content"] for message in _first_two(dialogue))
+        line, answer = [message["content"] for message in dialogue.messages if message["role"] != "system"][:2]
         if dialogue.source != DRAFTED and 0 not in dialogue.unlearnt and dialogue.system in (system, None):
             yield Example(line, answer)
-
-
-def _first_two(dialogue: Dialogue) -> Sequence[dict[str, str]]:
-    return [dict(message) for message in dialogue.messages if message["role"] != "system"][:2]
