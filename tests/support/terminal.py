@@ -45,7 +45,7 @@ class Terminal:
 
         self._screen = pyte.HistoryScreen(columns, rows, history=2000, ratio=1e-9)
         self._stream = pyte.Stream(self._screen)
-        self._unread, self._count = "", 0
+        self._unread = ""
         self._before = ("", "")  # what was to be seen when keys were last sent, as it is folded and unfolded
         language = {"LANG": "zh_CN.UTF-8", "LC_ALL": "", "LC_MESSAGES": "", "TRAIN_TO_OLLAMA_LANG": ""}
         # pyte answers no cursor position requests.
@@ -137,7 +137,6 @@ class Terminal:
             return True
         except pexpect.EOF:
             return False
-        self._count += len(self._unread)
         now, self._unread = self._unread[: CRUMBS or None], self._unread[CRUMBS:] if CRUMBS else ""
         # pyte stops drawing at a variation selector.
         self._stream.feed(now.replace("\ufe0f", ""))
@@ -160,8 +159,8 @@ class Terminal:
         """Take along what belongs to the same picture, which may come in two readings; TEST_CRUMBS leaves it."""
         end = time.monotonic() + 0.3
         while not CRUMBS and time.monotonic() < end:
-            before = self._count
-            if not self._read(0.05) or self._count == before:
+            before = self.everything
+            if not self._read(0.05) or self.everything == before:
                 return
 
     def settled(self) -> Terminal:
