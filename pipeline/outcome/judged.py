@@ -14,6 +14,7 @@ from pipeline.outcome.report_card.taught import Taught
 from pipeline.outcome.report_card.warnings import preselected
 from pipeline.run.history import History, Run
 from pipeline.run.rows import rows_of
+from pipeline.run.standing import rungs_below
 
 _Length = TypeVar("_Length")
 
@@ -72,7 +73,11 @@ def _beside(run: Run, history: History, standing: Run | None) -> dict[str, Any]:
     before = [other for other in history.readable(run.record["name"]) if other.number < run.number]
     last = next((other for other in reversed(before) if other.has_done("train")), None)
     other = standing if standing is not None and standing.number != run.number else None
-    return {"standing": other.record if other else None, "previous": last.record if last else None}
+    return {
+        "standing": other.record if other else None,
+        "previous": last.record if last else None,
+        "rungs": [(rung.plan.epochs, rung.number) for rung in rungs_below(history, run)],
+    }
 
 
 def _taught(run: Run) -> tuple[Taught, set[str]] | None:

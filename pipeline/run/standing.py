@@ -174,18 +174,30 @@ def rungs_of_climb(history: History, request: Request, name: str) -> list[Run]:
 def other_rungs(history: History, run: Run) -> list[Run]:
     """The other trained rungs of the ladder that a run is one of, shortest first, but for those that were published.
 
+    """
+    return [rung for rung in _rungs_beside(history, run, (-1, 1)) if not rung.publications]
+
+
+def rungs_below(history: History, run: Run) -> list[Run]:
+    """The trained rungs of its ladder that are shorter than a run, shortest first, whatever has become of them."""
+    return _rungs_beside(history, run, (-1,))
+
+
+def _rungs_beside(history: History, run: Run, ways: Sequence[int]) -> list[Run]:
+    """The trained rungs before (-1) or after (1) one of a ladder, shortest first.
+
     One request has begun them one after the other, each longer than the one before.
     """
     if run.identity.get("ladder") is None:
         return []
     runs = {other.number: other for other in history.runs(run.record["name"])}
     found = []
-    for way in (-1, 1):
+    for way in ways:
         last, other = run, runs.get(run.number + way)
         while other is not None and other.identity == run.identity:
             if (other.plan.epochs - last.plan.epochs) * way <= 0:
                 break
-            found += [other] if other.has_done("train") and not other.publications else []
+            found += [other] if other.has_done("train") else []
             last, other = other, runs.get(other.number + way)
     return sorted(found, key=lambda rung: rung.plan.epochs)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +30,10 @@ class _Commands:
     name: str
     number: int
     is_published: bool
+    rungs: Sequence[tuple[float, int]] = ()
+    """(epochs, number) of the shorter runs of its ladder."""
+    standing: int | None = None
+    """The number of the run that stands in Ollama."""
 
     def go_on(self, *flags: str) -> tuple[str, ...]:
         return ("--ollama_name", self.name, "--continue_train", *flags)
@@ -46,7 +50,10 @@ class _Commands:
         return self.go_on("--strategy", "retune", *numbers)
 
     def publish(self, *flags: str) -> tuple[str, ...]:
-        return ("--ollama_name", self.name, "--register_only", "--run", str(self.number), *flags)
+        return (*self.take_run(self.number), *flags)
+
+    def take_run(self, number: int) -> tuple[str, ...]:
+        return ("--ollama_name", self.name, "--register_only", "--run", str(number))
 
     def begin_anew(self, epochs: float) -> tuple[str, ...]:
         return ("--ollama_name", self.name, "--force", "--epochs", f"{epochs:g}")
@@ -55,9 +62,21 @@ class _Commands:
         return ("--ollama_name", self.name, "--rollback")
 
 
-def next_step(verdict: Verdict, facts: Facts, record: Mapping[str, Any]) -> NextStep:
-    """What mends what the verdict says, with the flags of its command, the model's name among them."""
-    commands = _Commands(str(record["name"]), int(record["number"]), bool(record.get("publications")))
+def next_step(
+    verdict: Verdict,
+    facts: Facts,
+    record: Mapping[str, Any],
+    *,
+    rungs: Sequence[tuple[float, int]] = (),
+    standing: Mapping[str, Any] | None = None,
+) -> NextStep:
+    """What mends what the verdict says, with the flags of its command, the model's name among them.
+
+    `rungs`: (epochs, number) of the trained runs of its ladder that are shorter, shortest first; `standing`: the record
+    of the run whose model stands in Ollama.
+    """
+    number, stands = int(record["number"]), int(standing["number"]) if standing is not None else None
+    commands = _Commands(str(record["name"]), number, bool(record.get("publications")), rungs, stands)
     return _STEPS[verdict](facts, commands)
 
 
@@ -107,7 +126,9 @@ def _more(facts: Facts, commands: _Commands) -> NextStep:
 
 
 def _less(facts: Facts, commands: _Commands) -> NextStep:
-    """Trained too long: an earlier point, else fewer epochs, else other data: no number mends what is too little."""
+    """Trained too long: an earlier point, or a shorter rung of its ladder, else fewer epochs, else other data: no
+    number mends what is too little.
+    """
     course = facts.course
     (low, high), middle = course.advised, sum(course.advised) / 2
     earlier = [epochs for epochs in course.points if epochs < course.epochs]
@@ -115,6 +136,12 @@ def _less(facts: Facts, commands: _Commands) -> NextStep:
         point = max((epochs for epochs in earlier if epochs <= high), default=earlier[0])
         values = {"points": " / ".join(f"{epochs:g}" for epochs in course.points), "point": point}
         return NextStep("choose_point", values, commands.publish("--point", f"{point:g}"))
+    if commands.rungs:
+        epochs, number = max((rung for rung in commands.rungs if rung[0] <= high), default=commands.rungs[0])
+        if number == commands.standing:
+            return NextStep("keep")
+        values = {"rungs": " / ".join(f"{rung:g}" for rung, _ in commands.rungs), "epochs": epochs, "number": number}
+        return NextStep("choose_rung", values, commands.take_run(number))
     if course.epochs > high:
         values = {"rows": course.rows, "low": low, "high": high, "epochs": middle}
         return NextStep("fewer_epochs", values, commands.up_to(middle))

@@ -25,14 +25,15 @@ def make_card(
     point: Mapping[str, Any] | None = None,
     standing: Mapping[str, Any] | None = None,
     previous: Mapping[str, Any] | None = None,
+    rungs: Sequence[tuple[float, int]] = (),
     questions_taught: Collection[str] = (),
 ) -> Card:
     """The card of the trained run with this record; without a `comparison` only the facts that need no answers.
 
     `training_answers`: every assistant turn of the training rows, in order; as `Taught` they are counted once for the
     cards of several points. `comparison`: with the answers of this run, or of its `point` (`step` and `epochs`).
-    `standing`: the record of the run whose model stands in Ollama, `previous` that of the last run of the name;
-    `questions_taught`: the user's turns of the training rows, the answers to which aren't copied.
+    `standing`: the record of the run whose model stands in Ollama, `previous` that of the last run of the name,
+    `rungs` (epochs, number) of the shorter trained runs of its ladder; `questions_taught`: the user's turns of the training rows, the answers to which aren't copied.
     """
     taught = training_answers if isinstance(training_answers, Taught) else Taught(training_answers)
     course = course_of(record, point)
@@ -43,7 +44,7 @@ def make_card(
     return Card(
         verdict=verdict,
         lines=lines_of(facts, record, standing, previous),
-        next_step=next_step(verdict, facts, record),
+        next_step=next_step(verdict, facts, record, rungs=rungs, standing=standing),
         facts={**_course_facts(course), **_answer_facts(taught, before, after)},
     )
 

@@ -20,6 +20,7 @@ from pipeline.run.standing import (
     last_published,
     look,
     other_rungs,
+    rungs_below,
     run_to_continue,
     run_to_go_on,
     run_to_register,
@@ -288,6 +289,12 @@ def test_of_a_ladder_that_waits_nothing_is_climbed_again(runs):
         other.update(status="declined")
     pending, _ = going_on(runs, asked)
     assert (pending.run.number, pending.data) == (2, None)
+    # what is published is a rung as well, for whoever looks back from a longer one
+    assert [rung.number for rung in rungs_below(runs, rungs[1])] == [1]
+    rungs[1].update(publications=[{"server": "there"}])
+    assert [rung.number for rung in rungs_below(runs, rungs[2])] == [1, 2]
+    assert [rung.number for rung in other_rungs(runs, rungs[2])] == [1]
+    rungs[1].update(publications=[])
     # once it is over, the same request climbs anew, on rungs of its own
     rungs[1].update(status="done")
     again = begin_rung(runs, asked, 1.0)

@@ -86,6 +86,23 @@ def test_of_the_points_that_are_kept_the_last_that_suits_the_rows_is_looked_at_f
     assert early.verdict == "learned" and early.facts["epochs"] == 4.0
 
 
+def test_of_the_shorter_rungs_of_its_ladder_the_longest_that_suits_the_rows_is_looked_at_first() -> None:
+    run = {**record(epochs=12.0, losses=(3.2, 0.4)), "number": 5}
+    copied = said(*TAUGHT[:3], *UNSEEN[:7])
+    rungs = [(1.0, 1), (2.5, 2), (4.0, 3), (6.0, 4)]
+    card = make_card(run, TAUGHT, copied, rungs=rungs)
+    assert card.verdict == "overfitted" and card.next_step.key == "choose_rung"
+    assert card.next_step.values == {"rungs": "1 / 2.5 / 4 / 6", "epochs": 4.0, "number": 3}
+    assert flags(card) == "--ollama_name linzhi --register_only --run 3"
+    # where all of them are longer than is advised, the shortest
+    assert flags(make_card(run, TAUGHT, copied, rungs=rungs[3:])).endswith("--run 4")
+    # what stands already needs no command
+    kept = make_card(run, TAUGHT, copied, rungs=rungs, standing={**record(epochs=4.0), "number": 3})
+    assert (kept.next_step.key, kept.next_step.flags) == ("keep", ())
+    # a good rung has no use for shorter ones
+    assert make_card(run, TAUGHT, GOOD, rungs=rungs).next_step.key == "use"
+
+
 def test_copies_after_few_epochs_want_other_dialogues() -> None:
     card = make_card(record(), TAUGHT, said(*TAUGHT[:4], *UNSEEN[:6]))
     assert card.verdict == "overfitted" and card.next_step.key == "more_data"
