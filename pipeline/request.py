@@ -219,6 +219,8 @@ class Request:
             gone |= {"epochs", "ladder"} if answers["strategy"] == "incremental" else {"add_epochs"}
         if "add_epochs" in given and self.strategy != "incremental":
             gone.add("strategy")
+        if "register_only" in given:
+            gone |= training_flags(vars(self)).keys() - {*SERVED}
         usual: dict[str, Any] = {f.name: f.default for f in fields(self)}
         return replace(self, **{name: usual[name] for name in gone - answers.keys()}, **answers)
 

@@ -95,4 +95,4 @@ def _look_up(draft: Draft, talk: Talk) -> dict[str, Any] | Draft:
     told = lookup(draft.name, talk.history, talk.screen, draft.request)
     if told is not None:
         return told
-    return replace(draft, request=replace(draft.request, rollback=False, register_only=True))
+    return replace(draft, request=draft.request.answering(register_only=True))

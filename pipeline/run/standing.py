@@ -172,9 +172,7 @@ def rungs_of_climb(history: History, request: Request, name: str) -> list[Run]:
 
 
 def other_rungs(history: History, run: Run) -> list[Run]:
-    """The other trained rungs of the ladder that a run is one of, shortest first, but for those that were published.
-
-    """
+    """The other trained rungs of the ladder that a run is one of, shortest first, but for those that were published."""
     return [rung for rung in _rungs_beside(history, run, (-1, 1)) if not rung.publications]
 
 

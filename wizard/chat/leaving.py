@@ -67,7 +67,7 @@ def _kept(
 ) -> Request | None:
     """The request that publishes what was tried out, where the user wants that; else None."""
     what = _told(tried)
-    wanted = _with(replace(request, chat=False, ollama_name=partner.name, register_only=True, run=run.number), tried)
+    wanted = _with(request.answering(ollama_name=partner.name, register_only=True, run=run.number), tried)
     if run.is_published and not partner.stands:
         # what stands is another one: to change it is more than to keep a temperature
         screen.note("chat.not_standing", what=what, number=run.number, command=command_of(wanted))

@@ -88,7 +88,7 @@ class _Desk:
 
     def _do(self, chosen: str, opened: Opened) -> None:
         if chosen == "import":
-            bring_in_typed(self._request, self._screen, self._files.train.parent)
+            bring_in_typed(self._screen, self._files.train.parent)
         elif chosen == "write":
             write_one(opened, self._backups, self._screen)
         elif chosen == "draft":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,7 +32,7 @@ def what_else(path: Path) -> Found | None:
     return found if found.importer.name != _OURS else None
 
 
-def bring_in_typed(request: Request, screen: Screen, folder: Path | None) -> Path:
+def bring_in_typed(screen: Screen, folder: Path | None) -> Path:
     """Ask for a file or folder, and bring it in; as `bring_in`."""
     from pipeline.offers.typed import clean_path
 
@@ -44,16 +43,17 @@ def bring_in_typed(request: Request, screen: Screen, folder: Path | None) -> Pat
         return None if path.exists() else Wrong(t("ask.no_such_path", path=path))
 
     path = clean_path(prompts.text(t("ask.desk.import"), flag="--import", check=wrong))
-    return bring_in(path, request, screen, folder)
+    return bring_in(path, screen, folder)
 
 
-def bring_in(path: Path, request: Request, screen: Screen, folder: Path | None) -> Path:
+def bring_in(path: Path, screen: Screen, folder: Path | None) -> Path:
     """Hold the conversation of `--import` about a file or folder; returns the folder that its rows were added to.
 
     Without a `folder` it is asked for. Raises Back where the user doesn't want it any more, DataError and Cancelled.
     """
-    beside = replace(request, data_desk=False, draft_by=None, ollama_name=None, train_file=None, val_file=None)
+    # what was said for the training says nothing about an import
+    request = Request(import_=(path,), data_dir=folder)
     try:
-        return Path(converse(replace(beside, import_=(path,), data_dir=folder), screen)["file"]).parent
+        return Path(converse(request, screen)["file"]).parent
     except Left:
         raise Back from None

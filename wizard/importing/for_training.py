@@ -12,12 +12,12 @@ from wizard.steps.talk import Talk
 
 def bring_in_typed(draft: Draft, talk: Talk) -> Path:
     """The folder that the rows of what is typed were added to. Raises Back, and DataError for what can't be read."""
-    return _remembered(asking.bring_in_typed(draft.request, talk.screen, _place_of(draft)), talk)
+    return _remembered(asking.bring_in_typed(talk.screen, _place_of(draft)), talk)
 
 
 def bring_in(path: Path, draft: Draft, talk: Talk) -> Path:
     """The same of this file."""
-    return _remembered(asking.bring_in(path, draft.request, talk.screen, _place_of(draft)), talk)
+    return _remembered(asking.bring_in(path, talk.screen, _place_of(draft)), talk)
 
 
 def other_format(path: Path, *, surely: bool) -> bool:

@@ -32,8 +32,9 @@ def make_card(
 
     `training_answers`: every assistant turn of the training rows, in order; as `Taught` they are counted once for the
     cards of several points. `comparison`: with the answers of this run, or of its `point` (`step` and `epochs`).
-    `standing`: the record of the run whose model stands in Ollama, `previous` that of the last run of the name,
-    `rungs` (epochs, number) of the shorter trained runs of its ladder; `questions_taught`: the user's turns of the training rows, the answers to which aren't copied.
+    `standing`: the record of the run whose model stands in Ollama, `previous` that of the last run of the name;
+    `rungs`: (epochs, number) of the shorter trained runs of its ladder. `questions_taught`: the user's turns of the
+    training rows, the answers to which aren't copied.
     """
     taught = training_answers if isinstance(training_answers, Taught) else Taught(training_answers)
     course = course_of(record, point)

@@ -20,10 +20,10 @@ from pipeline.run.standing import (
     last_published,
     look,
     other_rungs,
-    rungs_below,
     run_to_continue,
     run_to_go_on,
     run_to_register,
+    rungs_below,
     rungs_of_climb,
     unfinished,
 )

@@ -34,7 +34,8 @@ def chats(talking: Talking) -> int:
 def test_a_kept_temperature_is_published_without_training_and_is_in_the_record(registered: Talking) -> None:
     client = OllamaClient(registered.environment["OLLAMA_HOST"])
     before = client.digest("zzhua")
-    with start(registered) as seen:
+    # what a flag says of a training stands in nobody's way
+    with start(registered, "--epochs", "3") as seen:
         seen.wait_for("第 1 次训练，1.0 轮").wait_for("系统提示词：你是林栀。").wait_for("\n>")
         seen.send("你好", ENTER).wait_for("it…（").wait_for("\n>")
         seen.send("/set temprature 0.6", ENTER).wait_for("没有「temprature」这一项，是不是 temperature").wait_for("\n>")
