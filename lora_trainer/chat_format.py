@@ -15,7 +15,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
-from lora_trainer.chat_template import BOS, EOS, MARKS, SYSTEM, Template, between, turns_of
+from lora_trainer.chat_template import BOS, EOS, MARKS, OPEN_THOUGHT, SYSTEM, Template, between, turns_of
 from lora_trainer.errors import BaseModelError
 
 Message = dict[str, str]
@@ -74,6 +74,33 @@ class ChatFormat:
     """Text of the beginning-of-sequence token where the template prints one."""
     tokenizer_adds_bos: bool = False
     """The tokenizer puts the BOS before every prompt by itself; `render` and the twins then leave its text out."""
+    thought_before: str = ""
+    """Before what the model thinks, behind the generation prompt, where it is taught to think; the generation prompt
+    may have opened the thought itself."""
+    thought_after: str = ""
+    """Between a thought and the answer; "" where thoughts are closed by the generation prompt, and not taught."""
+
+    @property
+    def thinks(self) -> bool:
+        """Whether answers begin with a thought."""
+        return bool(self.thought_after)
+
+    @property
+    def thought_tags(self) -> tuple[str, str]:
+        """The texts between which a thought stands; the generation prompt may end with the first one."""
+        opened = self.thought_before.strip() or OPEN_THOUGHT.search(self.generation_prompt)
+        opening = opened if isinstance(opened, str) else opened.group().strip() if opened else ""
+        return opening, self.thought_after.strip()
+
+    def completion(self, answer: str, thought: str = "") -> str:
+        """What follows the generation prompt, but for the end of the turn."""
+        return f"{self.thought_before}{thought}{self.thought_after}{answer}" if self.thinks else answer
+
+    def spoken(self, completion: str) -> str:
+        """The answer in what a model wrote: what stands behind the thought; "" of one that came to no end."""
+        if not self.thinks:
+            return completion
+        return completion.partition(self.thought_after.strip())[2].lstrip()
 
     def render(self, messages: Sequence[Message]) -> str:
         """The prompt for the next answer, as the server builds it: to the end of the generation prompt.
@@ -106,8 +133,8 @@ class ChatFormat:
         return "" if self.tokenizer_adds_bos else self.bos
 
     def to_json(self) -> dict[str, Any]:
-        """All fields as plain JSON values."""
-        return asdict(self)
+        """All fields as plain JSON values; those of thoughts where they are taught."""
+        return {name: v for name, v in asdict(self).items() if v or not name.startswith("thought_")}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> ChatFormat:
@@ -130,13 +157,16 @@ def find_chat_format(
     eos: str = "",
     tokenizer_adds_bos: bool = False,
     special_tokens: Collection[str] = (),
+    thoughts: bool = False,
 ) -> ChatFormat:
     """Read the ChatFormat off a Jinja chat template and prove it.
 
     `bos` and `eos` are the tokens' texts; `special_tokens` all the tokenizer's special tokens, where it is at hand.
-    Raises BaseModelError where the template can't be run, or constant strings don't explain what it writes.
+    With `thoughts` the template is asked with thinking on, and the thought is left to the answer.
+    Raises BaseModelError where the template can't be run, constant strings don't explain what it writes, or it knows
+    no thoughts that were asked for.
     """
-    ask = Template(jinja)
+    ask = Template(jinja, thinking=thoughts)
     u1, a1, u2, a2, u3, a3, u4, _ = MARKS
     turns = turns_of(u1, a1, u2, a2, u3, a3, u4)
 
@@ -150,6 +180,7 @@ def find_chat_format(
     user_before = a1_to_u2[len(assistant_after) :]
     opening_without_system = plain[: plain.index(u1)]
     generation_prompt = prompt_end[len(user_after) :] + ask.closing_of_thought(prompt_end)
+    thought_before, thought_after = ask.around_thought(prompt_end) if thoughts else ("", "")
 
     # Where a family has no place for a system prompt, it goes to the first user turn.
     place: Literal["own", "first_user", "last_user"] = "first_user"
@@ -187,6 +218,8 @@ def find_chat_format(
         generation_prompt=generation_prompt,
         end_of_turn=_end_of_turn(assistant_after, eos, special_tokens),
         tokenizer_adds_bos=tokenizer_adds_bos,
+        thought_before=thought_before,
+        thought_after=thought_after,
     )
     found = _with_token_texts(found, bos, eos)
     if not found.end_of_turn:

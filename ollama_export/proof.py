@@ -121,9 +121,9 @@ def examine(
             if answer.repeats:
                 findings.append(Finding("error.proof.repeats", {}, must_stop))
             else:
-                values = {"tokens": answer.tokens or answer_tokens, "text": answer.text[:80]}
+                values = {"tokens": answer.tokens or answer_tokens, "text": (answer.thought + answer.text)[:80]}
                 findings.append(Finding("error.proof.endless", values, must_stop))
-        elif not answer.text.strip():
+        elif not (answer.thought + answer.text).strip():
             findings.append(Finding("error.proof.silent", {}, must_stop))
         report("prove", len(proofs), len(proofs))
     findings += _heard(client, name, greedy)

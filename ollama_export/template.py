@@ -41,7 +41,7 @@ def ollama_template(chat_format: ChatFormat) -> str:
         head += "{{ $last := -1 }}{{ range $i, $_ := .Messages }}"
         head += '{{ if eq .Role "user" }}{{ $last = $i }}{{ end }}{{ end }}'
         user %= f"{{{{ if and $.System (eq $i $last) }}}}{system}{{{{ end }}}}"
-    assistant = f"{_go(f.assistant_before)}{{{{ .Content }}}}{_go(f.assistant_after)}"
+    assistant = f"{_go(f.assistant_before)}{_tags(f)}{{{{ .Content }}}}{_go(f.assistant_after)}"
     turns = f'{{{{ if eq .Role "user" }}}}{user}{{{{ else if eq .Role "assistant" }}}}{assistant}{{{{ end }}}}'
     return f"{head}{{{{ range $i, $_ := .Messages }}}}{turns}{{{{ end }}}}{_go(f.generation_prompt)}"
 
@@ -67,6 +67,18 @@ def gguf_chat_template(chat_format: ChatFormat) -> str:
     turns = f"{{% if m['role'] == 'user' %}}{user}{{% elif m['role'] == 'assistant' %}}{assistant}{{% endif %}}"
     end = f"{{% if add_generation_prompt %}}{_jinja(f.generation_prompt)}{{% endif %}}" if f.generation_prompt else ""
     return f"{head}{{% for m in messages %}}{turns}{{% endfor %}}{end}"
+
+
+def _tags(f: ChatFormat) -> str:
+    """What tells Ollama between which texts a thought stands, so that it hands it over apart from the answer.
+
+    It looks for `.Thinking` between two texts in a range over `.Messages` (thinking/template.go); earlier thoughts are
+    no part of a prompt, so that nothing is ever printed here.
+    """
+    if not f.thinks:
+        return ""
+    opening, closing = f.thought_tags
+    return f"{{{{ if and false .Thinking }}}}{opening}{{{{ .Thinking }}}}{closing}{{{{ end }}}}"
 
 
 def _either(condition: str, yes: str, no: str, otherwise: str = "{{ else }}", end: str = "{{ end }}") -> str:

@@ -123,6 +123,19 @@ class InOllama:
         """See Talker; how long Ollama keeps a model in memory is Ollama's affair."""
 
 
+class _Spoken:
+    """Hears what a model writes that thinks before it answers, and tells the answer alone as it comes."""
+
+    def __init__(self, chat_format: ChatFormat, heard: Heard) -> None:
+        self._format, self._heard, self._written, self._told = chat_format, heard, "", 0
+
+    def __call__(self, piece: str) -> None:
+        self._written += piece
+        spoken = self._format.spoken(self._written)
+        self._heard(spoken[self._told :])
+        self._told = len(spoken)
+
+
 class InLlamaCpp:
     """A run's GGUF in the built-in llama.cpp, prompted by the run's chat format: exactly as it was trained."""
 
@@ -149,13 +162,13 @@ class InLlamaCpp:
         sampling = {name: wanted[name] for name in (*_OTHERS, *SAMPLING) if name in wanted and name != "num_ctx"}
         said = self._loaded_for(tried).stream(
             self._prompt(turns, tried),
-            heard,
+            _Spoken(self._format, heard) if self._format.thinks else heard,
             max_tokens=int(wanted.get("num_predict", -1)),
             seed=seed,
             stop=wanted["stop"],
             **sampling,
         )
-        return Answer(said.text, said.stopped, len(said.tokens))
+        return Answer(self._format.spoken(said.text), said.stopped, len(said.tokens))
 
     def context(self, tried: Tried) -> int:
         """See Talker."""

@@ -60,6 +60,7 @@ FLAGS = (
     Flag("data", "skip_bad_rows", nature="trains"),
     Flag("data", "system", "text", "TEXT", nature="trains"),
     Flag("data", "no_system", nature="trains"),
+    Flag("data", "thoughts", "text", choices=("strip", "train"), nature="trains"),
     Flag("data_desk", "data_desk"),
     Flag("data_desk", "draft_by", "text", "MODEL"),
     Flag("data_desk", "import_", "paths", "FILE…"),

@@ -119,6 +119,7 @@ def _read_files(taken: TakenOver, history: History, name: str) -> Dataset:
         system=request.system,
         no_system=request.no_system,
         skip_bad_rows=request.skip_bad_rows,
+        thoughts=request.thoughts == "train",
         seed=TrainPlan().seed if taken.seed is None else taken.seed,
     )
 

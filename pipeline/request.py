@@ -104,6 +104,7 @@ class Request:
     skip_bad_rows: bool = False
     system: str | None = None
     no_system: bool = False
+    thoughts: str | None = None
     data_desk: bool = False
     draft_by: str | None = None
     import_: tuple[Path, ...] | None = None

@@ -40,8 +40,8 @@ def dialogues(sample: Sample, choices: Choices, tally: Tally) -> Iterator[Dialog
         elif any(word in message["content"] for message in row.messages for word in choices.drop):
             tally.left["dropped"] += 1
         else:
-            tally.left["tool"] += row.tools + row.thoughts
-            is_whole = not row.tools and not row.thoughts
+            tally.left["tool"] += row.tools + row.thoughtful
+            is_whole = not row.tools and not row.thoughtful
             yield Dialogue(tuple(row.messages), _cleaned(found.content if is_whole else _without(found.content, row)))
 
 

@@ -52,6 +52,11 @@ class Dataset:
         """The findings that stop nothing."""
         return tuple(finding for finding in self.findings if finding.kind == "note")
 
+    @property
+    def has_thoughts(self) -> bool:
+        """Whether any answer is learnt together with what was thought before it."""
+        return any(dialogue.thoughts for part in (self.train, self.val) for dialogue in part)
+
     def set_aside(self) -> None:
         """Let the dialogues take no memory until they are asked for again: training needs token ids only."""
         for dialogues in (self.train, self.val):
@@ -82,16 +87,18 @@ def load_dataset(
     system: str | None = None,
     no_system: bool = False,
     skip_bad_rows: bool = False,
+    thoughts: bool = False,
     seed: int = 42,
 ) -> Dataset:
     """Read `train.jsonl` and, where there is one, `val.jsonl` (or the files named).
 
     A relative file that isn't in the working directory is looked for in `data_dir`; `val.jsonl` is looked for
-    beside the training file. Faults of rows are findings. Raises DataError where a file is missing, can't be read
+    beside the training file. With `thoughts` what was thought before an answer is kept beside it, to be learnt, else
+    left out. Faults of rows are findings. Raises DataError where a file is missing, can't be read
     or holds no rows, where none of its answers is to be learnt, and with `skip_bad_rows` where no usable row is left.
     """
     train_path, val_path = files_of(data_dir, train_file, val_file)
-    reader = Reader(system=None if no_system else trim(system or "") or None)
+    reader = Reader(system=None if no_system else trim(system or "") or None, thoughts=thoughts)
     train = reader.read(train_path)
     val = reader.read(val_path) if val_path is not None else None
     if not train and not any(finding.kind == "fault" for finding in reader.findings):
@@ -103,6 +110,8 @@ def load_dataset(
         reader.system = common[0][0] if common else None
     train = reader.with_system(train, train_path, no_system)
     reader.note_duplicates(train, train_path)
+    if thoughts and train and not any(dialogue.thoughts for dialogue in train):
+        reader.add("note", train_path, 0, "data.note.no_thoughts")
     split = False
     if val is not None and val_path is not None:
         val = reader.with_system(val, val_path, no_system)

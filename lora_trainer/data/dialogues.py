@@ -32,6 +32,8 @@ class Dialogue:
     """What `line` counts: where a file's lines tell nothing, its rows."""
     source: str | None = None
     """Who or what wrote it, where its row says so."""
+    thoughts: tuple[str, ...] = ()
+    """What was thought before each answer, "" for nothing; empty where that isn't learnt."""
 
     @property
     def learnt(self) -> tuple[int, ...]:
@@ -41,10 +43,17 @@ class Dialogue:
 
     @property
     def key(self) -> tuple[str, ...]:
-        """What makes two dialogues the same one: roles and contents, and which answers aren't learnt."""
+        """What makes two dialogues the same one: roles, contents, which answers aren't learnt, thoughts that are."""
         parts = [part for message in self.messages for part in (message["role"], message["content"])]
         # a dialogue without such answers is the one that it was before there were any
-        return (*parts, *(f"unlearnt {number}" for number in self.unlearnt))
+        unlearnt = (f"unlearnt {number}" for number in self.unlearnt)
+        return (*parts, *unlearnt, *(f"thought {thought}" for thought in self.thoughts))
+
+    def thought(self, at: int) -> str:
+        """What was thought before the answer at this place among the messages; "" for nothing."""
+        if not self.thoughts:
+            return ""
+        return self.thoughts[sum(message["role"] == "assistant" for message in self.messages[:at])]
 
     @property
     def system(self) -> str | None:

@@ -22,7 +22,7 @@ from lora_trainer.errors import BaseModelError
 
 _CHUNK = 1000
 """Dialogues tokenised at a time; bounds the memory that texts and lists of ids take."""
-_VERSION = 3
+_VERSION = 4
 
 
 @dataclass(frozen=True)
@@ -182,10 +182,11 @@ def _fault(
     tokens = max(len(prompt) + len(answer) for prompt, answer in sequences)
     if tokens > max_length:
         return "data.fault.too_long", {"tokens": tokens, "max_length": max_length}
-    if any(fmt.end_of_turn in message["content"] for message in dialogue.messages):
+    texts = [*(message["content"] for message in dialogue.messages), *dialogue.thoughts]
+    if any(fmt.end_of_turn in text for text in texts):
         return "data.fault.end_of_turn", {"token": fmt.end_of_turn}
-    for message in dialogue.messages:
-        if token := control.inside(message["content"]):
+    for text in texts:
+        if token := control.inside(text):
             return "data.fault.control_token", {"token": token}
     return None
 
@@ -195,6 +196,6 @@ def _key(dialogues: Sequence[Dialogue], fmt: ChatFormat, tokenizer: Any, max_len
     parts: list[Any] = [_VERSION, max_length, fmt.to_json(), tokenizer.backend_tokenizer.to_str()]
     digest.update(json.dumps(parts, ensure_ascii=False).encode())
     for dialogue in dialogues:
-        place = [dialogue.file, dialogue.line, dialogue.messages, dialogue.unlearnt]
+        place = [dialogue.file, dialogue.line, dialogue.messages, dialogue.unlearnt, dialogue.thoughts]
         digest.update(json.dumps(place, ensure_ascii=False).encode("utf-8", "surrogatepass"))
     return digest.hexdigest()[:32]

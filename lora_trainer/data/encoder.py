@@ -39,11 +39,14 @@ class Encoder:
             text
             for dialogue, at in zip(dialogues, turns, strict=True)
             for i in at
-            for text in (self.fmt.render(dialogue.messages[:i]), self.lead + dialogue.messages[i]["content"])
+            for text in (self.fmt.render(dialogue.messages[:i]), self.lead + self._completion(dialogue, i))
         ]
         ids = self._ids(texts)
         for at in turns:
             yield [(self.bos + next(ids), next(ids)[self.lead_tokens :] + self.end) for _ in at]
+
+    def _completion(self, dialogue: Dialogue, at: int) -> str:
+        return self.fmt.completion(dialogue.messages[at]["content"], dialogue.thought(at))
 
     def _ids(self, texts: list[str]) -> Iterator[array[int]]:
         """The token ids of each text. Parts that occur more than once are tokenised once."""

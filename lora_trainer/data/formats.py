@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 # NUL ends a C string in llama.cpp, and half a surrogate pair can't be written as UTF-8.
 _BAD = re.compile("[\0\ud800-\udfff]")
-_THOUGHT = re.compile("<think>.*?</think>", re.DOTALL)
+_THOUGHT = re.compile("<think>(.*?)</think>", re.DOTALL)
 _OPEN_THOUGHT = "<think>"
 
 
@@ -37,8 +37,10 @@ class Row:
     messages: list[Message] = field(default_factory=list)
     unlearnt: tuple[int, ...] = ()
     """The answers, counted from 0, that stand in the history of later ones and aren't learnt themselves."""
-    thoughts: int = 0
-    """Answers before which a thought stood, which was left out."""
+    thoughts: list[str] = field(default_factory=list)
+    """What was thought before each answer, in order; "" where nothing was, or nothing that is text."""
+    thoughtful: int = 0
+    """Answers before which a thought stood, of whatever kind."""
     tools: int = 0
     """Turns of programs, and questions to them, that were left out."""
     faults: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -199,7 +201,7 @@ def _text(row: Row, turn: Turn) -> str:
         return ""
     text = trim(content)
     if turn.role == "assistant":
-        text = _without_thought(row, turn, text)
+        text = _behind_thought(row, turn, text)
     if not text:
         row.fault("empty", where=turn.where)
     if bad := _BAD.search(text):
@@ -207,15 +209,20 @@ def _text(row: Row, turn: Turn) -> str:
     return text
 
 
-def _without_thought(row: Row, turn: Turn, text: str) -> str:
-    """The answer alone: the prompt that a model is trained and served with has closed its thought."""
+def _behind_thought(row: Row, turn: Turn, text: str) -> str:
+    """The answer alone; what was thought before it is noted by itself."""
     answer = text
+    told = [turn.marks[key] for key in THOUGHT_KEYS if turn.marks.get(key)]
+    thoughts = [trim(joined) for each in told if isinstance(joined := _joined(each), str)]
     while thought := _THOUGHT.match(answer):
+        thoughts.append(trim(thought[1]))
         answer = trim(answer[thought.end() :])
     if answer.startswith(_OPEN_THOUGHT):
         row.fault("open_thought", where=turn.where)
-    told = any(isinstance(turn.marks.get(key), str | list | dict) and turn.marks[key] for key in THOUGHT_KEYS)
-    row.thoughts += told or answer != text
+    row.thoughts.append("\n\n".join(filter(None, thoughts)))
+    row.thoughtful += answer != text or any(isinstance(each, str | list | dict) for each in told)
+    if bad := _BAD.search(row.thoughts[-1]):
+        row.fault("bad_character", where=turn.where, character=f"U+{ord(bad[0]):04X}")
     return answer
 
 

@@ -26,10 +26,11 @@ _LISTED = 5
 
 
 class Reader:
-    """Reads files one after the other and keeps what was found."""
+    """Reads files one after the other and keeps what was found; with `thoughts` the thoughts of answers, too."""
 
-    def __init__(self, system: str | None) -> None:
+    def __init__(self, system: str | None, *, thoughts: bool = False) -> None:
         self.system = system
+        self._thoughts = thoughts
         self.findings: list[Finding] = []
         self.files: dict[str, dict[str, Any]] = {}
         self._units: dict[Path, Unit] = {}
@@ -82,7 +83,7 @@ class Reader:
             if row.faults:
                 continue
             counts["tools"] += row.tools
-            counts["thoughts"] += row.thoughts
+            counts["thoughts_learnt" if self._thoughts else "thoughts"] += row.thoughtful
             dialogue = self._dialogue(row, found, name, self._units[path])
             if dialogue.learnt:
                 counts["unlearnt"] += len(row.unlearnt)
@@ -91,7 +92,7 @@ class Reader:
                 only_history.append([found.number])
         if not counts["rows"]:
             raise DataError("error.data.empty", file=name)
-        for kind in ("thoughts", "tools", "unlearnt"):
+        for kind in ("thoughts", "thoughts_learnt", "tools", "unlearnt"):
             if count := counts[kind]:
                 self.add("note", path, 0, f"data.note.{kind}", count=count)
         if only_history:
@@ -105,7 +106,8 @@ class Reader:
             for k in ("style", "category", "source")
         )
         messages = tuple(self._shared(message) for message in row.messages)
-        return Dialogue(messages, file, found.number, style, category, row.unlearnt, unit, source)
+        thoughts = tuple(row.thoughts) if self._thoughts and any(row.thoughts) else ()
+        return Dialogue(messages, file, found.number, style, category, row.unlearnt, unit, source, thoughts)
 
     def _shared(self, message: Message) -> Message:
         """The same message; a system prompt is held once, however many dialogues have it."""

@@ -198,8 +198,11 @@ def chat_template_of(base: BaseModel, tokenizer: Any) -> str:
     return str(template)
 
 
-def chat_format_of(base: BaseModel, tokenizer: Any) -> ChatFormat:
-    """How this base model writes a conversation; raises BaseModelError where that can't be found out."""
+def chat_format_of(base: BaseModel, tokenizer: Any, *, thoughts: bool = False) -> ChatFormat:
+    """How this base model writes a conversation, and with `thoughts` what it thinks before an answer.
+
+    Raises BaseModelError where that can't be found out.
+    """
     adds_bos = tokenizer.bos_token_id is not None and tokenizer("a").input_ids[0] == tokenizer.bos_token_id
     special = [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
     return find_chat_format(
@@ -208,6 +211,7 @@ def chat_format_of(base: BaseModel, tokenizer: Any) -> ChatFormat:
         eos=tokenizer.eos_token or "",
         tokenizer_adds_bos=adds_bos,
         special_tokens=special,
+        thoughts=thoughts,
     )
 
 

@@ -27,13 +27,16 @@ class Answer:
     tokens: int | None
     repeats: bool = False
     """It was broken off since it only repeated itself."""
+    thought: str = ""
+    """What it thought before, where the server tells that apart."""
 
 
 def answer_of(reply: Mapping[str, Any], text: str) -> Answer:
     """The last object of /api/chat or /api/generate, and all that was said."""
     stopped = bool(reply.get("done")) and reply.get("done_reason", "stop") == "stop"
     prompt_tokens, tokens = (int(reply[name]) or None if name in reply else None for name in _COUNTS)
-    return Answer(text, stopped, prompt_tokens, tokens)
+    told = reply.get("message") or reply
+    return Answer(text, stopped, prompt_tokens, tokens, thought=str(told.get("thinking") or ""))
 
 
 GREEDILY = {"temperature": 0, "repeat_penalty": 1.0, "presence_penalty": 0, "frequency_penalty": 0, "stop": []}

@@ -209,7 +209,8 @@ class OllamaClient(StoredModels):
         Without log-probabilities where the server tells none, and without a token where it broke off.
         """
         body = {"model": name, "prompt": known.prompt, "raw": True, "stream": False, "logprobs": True}
-        body |= {"top_logprobs": 2, "options": {**GREEDILY, "num_predict": TOKENS}}
+        # a thought would be told apart, and not with the answer
+        body |= {"top_logprobs": 2, "think": False, "options": {**GREEDILY, "num_predict": TOKENS}}
         try:
             reply = self._generate(body)
         except Refused as refused:

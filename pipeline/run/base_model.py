@@ -75,7 +75,7 @@ def chat_format_in(job: Job, base: BaseModel, tokenizer: Any) -> ChatFormat:
     from lora_trainer.models.load import chat_format_of
 
     try:
-        return chat_format_of(base, tokenizer)
+        return chat_format_of(base, tokenizer, thoughts=job.dataset is not None and job.dataset.has_thoughts)
     except BaseModelError as error:
         name = base.source.removeprefix("ollama:")
         if error.key != "error.base_model.no_chat_template" or name == base.source:

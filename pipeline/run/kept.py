@@ -64,6 +64,8 @@ def take_over(
             sources["data"] = "record"
         if sources["system"] == "default":
             request, sources["system"] = _with_recorded_system(request, run)
+        if request.thoughts is None and (run.record.get("chat_format") or {}).get("thought_after"):
+            request = replace(request, thoughts="train")
     elif shown is not None:
         serving, lost = serving_in_ollama(shown)
         if sources["system"] == "default" and str(shown.get("system") or "").strip():

@@ -20,6 +20,8 @@ from lora_trainer.data.dialogues import Dialogue, Dialogues
 from pipeline.run.history import Run
 
 NAME = "rows.jsonl.gz"
+THOUGHT = "reasoning_content"
+"""Key of a kept answer's thought, as in a training file."""
 
 
 @dataclass(frozen=True)
@@ -82,24 +84,29 @@ def rows_of(run: Run) -> Dataset | None:
 
 
 def _marked(dialogue: Dialogue) -> list[dict[str, Any]]:
-    """The messages, those that aren't learnt marked as in OpenAI's fine-tuning format."""
-    learnt = dialogue.learnt
-    return [
-        {**message, "weight": 0} if message["role"] == "assistant" and at not in learnt else message
-        for at, message in enumerate(dialogue.messages)
-    ]
+    """The messages; answers that aren't learnt marked as in OpenAI's fine-tuning format, thoughts beside theirs."""
+    learnt, rows = dialogue.learnt, []
+    for at, message in enumerate(dialogue.messages):
+        marks: dict[str, Any] = {}
+        if message["role"] == "assistant":
+            marks |= {} if at in learnt else {"weight": 0}
+            marks |= {THOUGHT: thought} if (thought := dialogue.thought(at)) else {}
+        rows.append({**message, **marks})
+    return rows
 
 
 def _dialogue(row: dict[str, Any]) -> Dialogue:
     answers = [message for message in row["messages"] if message["role"] == "assistant"]
+    thoughts = [str(answer.get(THOUGHT, "")) for answer in answers]
     return Dialogue(
-        messages=tuple({k: v for k, v in message.items() if k != "weight"} for message in row["messages"]),
+        messages=tuple({name: message[name] for name in ("role", "content")} for message in row["messages"]),
         file=row["file"],
         line=row["line"],
         style=row.get("style"),
         category=row.get("category"),
         unlearnt=tuple(number for number, answer in enumerate(answers) if answer.get("weight") == 0),
         unit="row" if row.get("unit") == "row" else "line",
+        thoughts=tuple(thoughts) if any(thoughts) else (),
     )
 
 

@@ -76,6 +76,8 @@ CHAT_FORMAT = {
     "system_place": lambda value: value in ("own", "first_user", "last_user"),
     "bos": Maybe(str),
     "tokenizer_adds_bos": Maybe(bool),
+    "thought_before": Maybe(str),
+    "thought_after": Maybe(str),
 }
 PLAN = {
     **dict.fromkeys(("epochs", "learning_rate", "lora_alpha", "lora_dropout"), float),

@@ -23,7 +23,7 @@ from lora_trainer.plan import TrainPlan
 from ollama_export.server.names import check_name, parse_name
 from pipeline.outcome.note import cleaned
 from pipeline.run.record import MIGRATIONS, SCHEMA, migrated
-from pipeline.run.rows import rows_of
+from pipeline.run.rows import THOUGHT, rows_of
 from pipeline.run.run import Run
 from pipeline.travel.archive import CONFIG, RECORD, ROWS, WEIGHTS, Archive
 from pipeline.travel.fields import MOST_ROWS, SHAPES
@@ -198,9 +198,12 @@ def _are_dialogues(path: Path) -> bool:
 
 
 def _is_plain(message: Mapping[str, Any]) -> bool:
-    """Role and content, and of an answer perhaps that it isn't learnt."""
-    is_unlearnt = message.get("role") == "assistant" and message.get("weight") == 0
-    return set(message) == ({"role", "content", "weight"} if is_unlearnt else {"role", "content"})
+    """Role and content, and of an answer perhaps that it isn't learnt, and what was thought before it."""
+    others = {name: value for name, value in message.items() if name not in ("role", "content")}
+    if not others:
+        return True
+    marks = others.pop("weight", 0), others.pop(THOUGHT, "")
+    return message.get("role") == "assistant" and not others and marks[0] == 0 and isinstance(marks[1], str)
 
 
 def _unfit(archive: Archive, field: str) -> DataError:

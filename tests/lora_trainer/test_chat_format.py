@@ -14,8 +14,8 @@ from tests.support.chat_templates import CONVERSATIONS, ODD, REAL
 BOS, EOS = "<s>", "</s>"
 
 
-def in_transformers(jinja: str, conversation: list[dict[str, str]]) -> str:
-    """What transformers makes of a conversation, thinking off, with the date that we freeze."""
+def in_transformers(jinja: str, conversation: list[dict[str, str]], *, thinking: bool = False) -> str:
+    """What transformers makes of a conversation, with the date that we freeze."""
     from transformers.utils.chat_template_utils import _compile_jinja_template
 
     template = _compile_jinja_template(jinja)
@@ -26,8 +26,8 @@ def in_transformers(jinja: str, conversation: list[dict[str, str]]) -> str:
         tools=None,
         documents=None,
         add_generation_prompt=True,
-        enable_thinking=False,
-        thinking=False,
+        enable_thinking=thinking,
+        thinking=thinking,
         bos_token=BOS,
         eos_token=EOS,
     )
@@ -94,6 +94,46 @@ def test_a_thinking_switch_that_the_template_knows_is_used(switch):
     format_ = find_chat_format(jinja, bos=BOS, eos=EOS)
     assert format_.generation_prompt == "<|im_start|>assistant\n<think>\n\n</think>\n\n"
     assert format_.assistant_before == "<|im_start|>assistant\n"
+
+
+THINKING = {
+    "HuggingFaceTB-SmolLM3-3B": ("<think>\n", "\n</think>\n"),
+    "Qwen-Qwen3-0.6B": ("<think>\n", "\n</think>\n\n"),
+    "deepseek-ai-DeepSeek-R1-Distill-Qwen-32B": ("", "\n</think>\n\n"),
+    "openbmb-MiniCPM5-1B": ("", "\n</think>\n\n"),
+    "a thought closed in the family's own way": ("\n", "</think>\n"),
+}
+"""Families that think -> what they write around a thought, behind the generation prompt."""
+
+
+@pytest.mark.parametrize("name", THINKING)
+@pytest.mark.parametrize("conversation", CONVERSATIONS, ids=range(len(CONVERSATIONS)))
+def test_a_thought_that_is_taught_is_left_open_by_the_prompt_and_begins_the_answer(name, conversation):
+    jinja = {**REAL, **ODD}[name]
+    format_ = find_chat_format(jinja, bos=BOS, eos=EOS, thoughts=True)
+    assert format_.render(conversation) == in_transformers(jinja, conversation, thinking=True)
+    before, after = THINKING[name]
+    assert format_.completion("yes", "hm") == f"{before}hm{after}yes" and format_.thinks
+    assert format_.spoken(format_.completion("yes", "hm")) == "yes" and format_.spoken("<think>hm") == ""
+    assert format_.thought_tags == ("<think>", "</think>")
+    assert ChatFormat.from_json(format_.to_json()) == format_
+
+
+def test_an_answer_with_a_thought_is_what_the_family_itself_writes():
+    jinja, question = REAL["Qwen-Qwen3-0.6B"], {"role": "user", "content": "q"}
+    format_ = find_chat_format(jinja, bos=BOS, eos=EOS, thoughts=True)
+    answer = {"role": "assistant", "content": "a", "reasoning_content": "hm"}
+    written = in_transformers(jinja, [question, answer], thinking=True).removesuffix("<|im_start|>assistant\n")
+    assert written == format_.render([question]) + format_.completion("a", "hm") + "<|im_end|>\n"
+
+
+@pytest.mark.parametrize("name", ["Qwen-Qwen2.5-7B-Instruct", "plain ChatML", "google-gemma-2-2b-it"])
+def test_a_family_that_knows_no_thoughts_cant_be_taught_any(name):
+    with pytest.raises(BaseModelError) as refused:
+        find_chat_format({**REAL, **ODD}[name], bos=BOS, eos=EOS, thoughts=True)
+    assert refused.value.key == "error.format.no_thoughts"
+    # and its record is what it was before there were thoughts
+    assert not any("thought" in field for field in find_chat_format({**REAL, **ODD}[name], bos=BOS, eos=EOS).to_json())
 
 
 def test_todays_date_is_frozen():

@@ -51,6 +51,23 @@ def test_the_twins_offer_neither_tools_nor_thinking_and_fit_a_modelfile(go, name
     assert template.isascii() and template.isprintable() and '"""' not in template
 
 
+THINKING = ("HuggingFaceTB-SmolLM3-3B", "Qwen-Qwen3-0.6B", "deepseek-ai-DeepSeek-R1-Distill-Qwen-32B")
+
+
+@pytest.mark.parametrize("name", THINKING)
+def test_the_twins_of_one_that_thinks_leave_the_thought_open_and_tell_ollama_its_tags(go, tiny_gguf, name):
+    found = find_chat_format(TEMPLATES[name], bos="<s>", eos="</s>", tokenizer_adds_bos=True, thoughts=True)
+    template, expected = ollama_template(found), [found.render(conversation) for conversation in CONVERSATIONS]
+    assert go.render_many((template, conversation) for conversation in CONVERSATIONS) == expected
+    # an earlier thought is no part of a prompt, whoever sends it
+    sent = [{**turn, "thinking": "hm"} for turn in CONVERSATIONS[2]]
+    assert go.render_many([(template, sent)]) == expected[2:3]
+    assert go.thinking_tags(template) == ["<think>", "</think>"] and "thinking" in go.variables(template)
+    with LlamaJinja(tiny_gguf, gguf_chat_template(found)) as jinja:
+        assert [jinja.render(conversation) for conversation in CONVERSATIONS] == expected
+    assert "<think>" not in gguf_chat_template(found)
+
+
 def test_the_command_prints_a_line_for_each_file_and_tells_which_is_unproven(tmp_path, capsys):
     good, bad = tmp_path / "好 good.jinja", tmp_path / "bad.jinja"
     good.write_text(ODD["plain ChatML"], encoding="utf-8")

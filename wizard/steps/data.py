@@ -77,16 +77,29 @@ def _readable(draft: Draft, run: Run | None, talk: Talk) -> Draft:
             else:
                 draft = ask_about_faults(draft, talk, error, taken) or _ask_where(draft, talk)
             continue
+        if (thoughts := _thoughts_left_out(data)) and draft.request.thoughts is None and draft.is_asked:
+            draft = draft.answer(thoughts=_ask_about_thoughts(thoughts, talk))
+            continue
         if draft.base_shown is not None:
             taken = replace(taken, serving=taken.serving.on(draft.base_shown))
         return replace(draft, data=data, taken=taken)
+
+
+def _thoughts_left_out(data: Dataset) -> int:
+    """Answers whose thoughts aren't learnt."""
+    return sum(note.values["count"] for note in data.notes if note.key == "data.note.thoughts")
+
+
+def _ask_about_thoughts(count: int, talk: Talk) -> str:
+    rows = [(way, t(f"menu.thoughts.{way}")) for way in ("strip", "train")]
+    return str(talk.select("thoughts", t("ask.thoughts", count=count), rows, flag="--thoughts"))
 
 
 def _read(taken: TakenOver, talk: Talk, name: str) -> Dataset:
     request = taken.request
     places = (request.data_dir, request.train_file, request.val_file, request.rows_of_run, request.system)
     own = name if request.rows_of_run or taken.corrects else ""
-    key = (own, taken.corrects, *places, request.no_system, request.skip_bad_rows, taken.seed)
+    key = (own, taken.corrects, *places, request.no_system, request.skip_bad_rows, request.thoughts, taken.seed)
     if key not in talk.read:
         from pipeline.job import read_data
 

@@ -33,7 +33,7 @@ DECIDED_ELSEWHERE = frozenset(
         "no_keep_chat_template", "register_only", "run", "no_backup", "history", "note", "chat", "rollback", "verify",
         "report", "yes", "json", "lang", "debug", "strategy", "compare", "compare_only", "from_run", "point",
         "pack", "adopt", "clean", "import_", "character", "pause", "columns", "drop_words", "private_names",
-        "keep_private", "mend", "data_desk", "draft_by",
+        "keep_private", "mend", "data_desk", "draft_by", "thoughts",
     }
 )  # fmt: skip
 """Flags that another question answers, and those that say how the program is started."""

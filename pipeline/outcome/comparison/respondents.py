@@ -171,7 +171,7 @@ def ask(
                 stop=(who.chat_format.end_of_turn, *who.stop),
                 **sampled_by(sampling.parameters),
             )
-            said.append(Answer(answer.text.strip(), answer.stopped, len(answer.tokens)))
+            said.append(Answer(who.chat_format.spoken(answer.text).strip(), answer.stopped, len(answer.tokens)))
         heard()
     return said
 

@@ -149,6 +149,32 @@ def test_a_thought_before_an_answer_is_left_out_and_counted(tmp_path: Path, answ
     assert notes(pair)["thoughts"] == {"count": 1}
 
 
+@pytest.mark.parametrize(
+    ("answer", "thought"),
+    [
+        ({"content": "<think>\nhm\n</think>\n\nYes."}, "hm"),
+        ({"content": "<think>a</think><think>b</think> Yes."}, "a\n\nb"),
+        ({"content": "Yes.", "reasoning_content": " hm\nhm "}, "hm\nhm"),
+        ({"content": "<think>b</think>Yes.", "thinking": [{"type": "text", "text": "a"}]}, "a\n\nb"),
+    ],
+)
+def test_a_thought_that_is_learnt_stands_beside_its_answer(tmp_path: Path, answer: Any, thought: str) -> None:
+    rows = lines(talk("No.", answer), chat())
+    learnt, left = load(tmp_path, rows, thoughts=True), load(tmp_path, rows)
+    assert learnt.train[0].messages == left.train[0].messages and learnt.train[0].messages[3]["content"] == "Yes."
+    assert learnt.train[0].thoughts == ("", thought) and learnt.train[1].thoughts == left.train[0].thoughts == ()
+    assert [learnt.train[0].thought(at) for at in (1, 3)] == ["", thought]
+    assert notes(learnt)["thoughts_learnt"] == {"count": 1} and "thoughts" not in notes(learnt)
+    assert learnt.has_thoughts and not left.has_thoughts
+    # another thought is another dialogue, and without any it is the one that it always was
+    assert learnt.fingerprint != left.fingerprint == load(tmp_path, lines(talk("No.", "Yes."), chat())).fingerprint
+    assert load(tmp_path, lines(talk("No.", "Yes."), chat()), thoughts=True).fingerprint == left.fingerprint
+
+
+def test_where_there_are_no_thoughts_to_learn_that_is_told(tmp_path: Path) -> None:
+    assert "no_thoughts" in notes(load(tmp_path, lines(chat()), thoughts=True))
+
+
 def test_a_thought_without_an_end_is_a_fault_and_what_merely_speaks_of_one_is_none(tmp_path: Path) -> None:
     dataset = load(
         tmp_path, lines(chat(answer="<think>hm"), chat(answer="<think>hm</think>"), chat("<think>", "x<think>"))
