@@ -21,8 +21,8 @@ MUTANTS = (
     Mutant(
         "the rows kept with a run forget which answers aren't learnt",
         "pipeline/run/rows.py",
-        '        {**message, "weight": 0} if',
-        "        message if",
+        'marks |= {} if at in learnt else {"weight": 0}',
+        "pass",
         (
             "tests/pipeline/run/test_kept.py"
             "::test_answers_that_arent_learnt_are_not_learnt_from_the_rows_of_a_run_either",
@@ -31,8 +31,8 @@ MUTANTS = (
     Mutant(
         "rows encoded before are taken although another answer is learnt now",
         "lora_trainer/data/encode.py",
-        "place = [dialogue.file, dialogue.line, dialogue.messages, dialogue.unlearnt]",
-        "place = [dialogue.file, dialogue.line, dialogue.messages]",
+        "dialogue.messages, dialogue.unlearnt, dialogue.thoughts]",
+        "dialogue.messages, dialogue.thoughts]",
         (_DATA + "test_encode.py::test_encoded_dialogues_are_found_again_in_the_cache",),
     ),
     Mutant(
@@ -43,10 +43,34 @@ MUTANTS = (
         (_FORMATS + "test_a_thought_before_an_answer_is_left_out_and_counted",),
     ),
     Mutant(
+        "a thought that is to be learnt is left out of the answer",
+        "lora_trainer/data/encoder.py",
+        'return self.fmt.completion(dialogue.messages[at]["content"], dialogue.thought(at))',
+        'return self.fmt.completion(dialogue.messages[at]["content"])',
+        (
+            "tests/lora_trainer/engine/test_unlearnt.py::"
+            "test_loss_and_gradients_are_those_masked_by_hand_in_padding_and_in_trees[qwen2-Qwen-Qwen3-0.6B]",
+        ),
+    ),
+    Mutant(
+        "the thought of another answer is learnt",
+        "lora_trainer/data/dialogues.py",
+        "for message in self.messages[:at])]",
+        "for message in self.messages[: at + 1]) - len(self.thoughts)]",
+        (_FORMATS + "test_a_thought_that_is_learnt_stands_beside_its_answer",),
+    ),
+    Mutant(
+        "a character that thinks is trained on without its thoughts",
+        "pipeline/run/kept.py",
+        "if request.thoughts is None and (run.record",
+        'if request.thoughts == "strip" and (run.record',
+        ("tests/pipeline/test_thoughts.py::test_thoughts_that_are_taught_are_served_open_and_kept_from_run_to_run",),
+    ),
+    Mutant(
         "a control token that is not the end of a turn is let through",
         "lora_trainer/data/encode.py",
-        '        if token := control.inside(message["content"]):',
-        '        if (token := control.inside(message["content"])) == fmt.end_of_turn:',
+        "        if token := control.inside(text):",
+        "        if (token := control.inside(text)) == fmt.end_of_turn:",
         (_DATA + "test_encode.py::test_every_control_token_that_the_tokenizer_takes_out_of_a_text_is_a_fault",),
     ),
     Mutant(

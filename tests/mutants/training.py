@@ -371,8 +371,8 @@ MUTANTS = (
     Mutant(
         "the end-of-turn text is sought in the last message only",
         _ENCODE,
-        'in message["content"] for message in dialogue.messages)',
-        'in message["content"] for message in dialogue.messages[-1:])',
+        '(message["content"] for message in dialogue.messages)',
+        '(message["content"] for message in dialogue.messages[-1:])',
         (f"{_TESTS}/data/test_encode.py::test_an_end_of_turn_inside_any_message_is_a_fault",),
     ),
     Mutant(
@@ -439,8 +439,10 @@ MUTANTS = (
         "if assistant_after.startswith(EOS):",
         (f"{_TESTS}/test_chat_format.py::test_eos_is_the_end_of_turn_where_other_tokens_stand_before_it",),
     ),
-    Mutant("`thinking` is not switched off", _TEMPLATE, ', "thinking": False}', "}", _SWITCH),
-    Mutant("`enable_thinking` is not switched off", _TEMPLATE, '"enable_thinking": False, ', "", _SWITCH),
+    Mutant("`thinking` is not switched off", _TEMPLATE, ', "thinking")', ",)", _SWITCH),
+    Mutant(
+        "`enable_thinking` is not switched off", _TEMPLATE, '("enable_thinking", "thinking")', '("thinking",)', _SWITCH
+    ),
     Mutant(
         "prompts change with the date",
         _TEMPLATE,

@@ -85,6 +85,7 @@ TRAINED: tuple[dict[str, Any], ...] = (
     {"rows_of_run": 1},
     {"system": "你是林栀。"},
     {"no_system": True},
+    {"thoughts": "train"},
     {"strategy": "retune"},
     {"add_epochs": 1.5},
     {"from_run": 1},

@@ -121,6 +121,22 @@ def test_a_mistyped_base_model_is_told_where_it_is_asked(place: Character, typed
         terminal.send(CLEAR, str(place.program.base), ENTER).wait_for("就这样")
 
 
+@pytest.mark.parametrize(("key", "way"), [("1", "strip"), ("2", "train")])
+def test_whoever_has_thoughts_in_the_dialogues_is_asked_about_them(place: Character, key: str, way: str) -> None:
+    folder = place.program.folder / f"想法 {way}"
+    write_rows(folder, 24)
+    path = folder / "train.jsonl"
+    path.write_text(path.read_text(encoding="utf-8").replace("（低头）", "<think>想</think>（低头）"), encoding="utf-8")
+    with place.talk("--ollama_name", "thinker", "--data_dir", str(folder)) as terminal:
+        terminal.wait_for("24 个回答前面有思考，怎么办").settled().send(key, ENTER)
+        if way == "train":
+            terminal.wait_for("连同前面的思考一起学的回答有 24")
+        base_typed(terminal, place).wait_for("就这样")
+        assert terminal.everything.count("去掉了 24") == 1
+        words = command_on(terminal)
+    assert words[words.index("--thoughts") + 1] == way
+
+
 def test_faults_of_the_data_are_shown_where_the_data_are_chosen_and_can_be_mended(place: Character) -> None:
     folder = place.program.folder / "有错 bad"
     write_rows(folder, 30)

@@ -99,7 +99,8 @@ def _read(taken: TakenOver, talk: Talk, name: str) -> Dataset:
     request = taken.request
     places = (request.data_dir, request.train_file, request.val_file, request.rows_of_run, request.system)
     own = name if request.rows_of_run or taken.corrects else ""
-    key = (own, taken.corrects, *places, request.no_system, request.skip_bad_rows, request.thoughts, taken.seed)
+    how = (request.no_system, request.skip_bad_rows, request.thoughts == "train")
+    key = (own, taken.corrects, *places, *how, taken.seed)
     if key not in talk.read:
         from pipeline.job import read_data
 

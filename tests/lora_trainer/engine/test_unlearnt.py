@@ -1,4 +1,4 @@
-"""Rows with marks and thoughts have the loss and the gradients that a padded batch masked by hand has."""
+"""Rows with marks and thoughts, learnt or left out, have the loss and gradients of a padded batch masked by hand."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from lora_trainer.models.load import chat_format_of, load_tokenizer
 from lora_trainer.models.source import resolve_base_model
 from lora_trainer.plan import TrainPlan
 from lora_trainer.train import trainable_model
+from tests.support.chat_templates import REAL
 from tests.support.tiny import make_tiny
 
 SYSTEM = "你是林栀，说话轻软。"
@@ -48,11 +49,15 @@ def by_hand(model: Any, tokenizer: Any, chat_format: Any) -> Any:
     texts, labels = [], []
     for talk in TALKS:
         history = [{"role": "system", "content": SYSTEM}]
-        for question, answer, learnt in talk:
+        for number, (question, answer, learnt) in enumerate(talk):
             history.append({"role": "user", "content": question})
+            thought = "\n\n".join(["hm"] * bool(number) + [f"{question}?"] * learnt)
             prompt, own = (
                 tokenizer(text, add_special_tokens=False).input_ids
-                for text in (chat_format.render(history), answer + chat_format.end_of_turn)
+                for text in (
+                    chat_format.render(history),
+                    chat_format.completion(answer, thought) + chat_format.end_of_turn,
+                )
             )
             # gemma's tokenizer puts a token before every prompt
             prompt = [tokenizer.bos_token_id] * chat_format.tokenizer_adds_bos + prompt
@@ -68,12 +73,15 @@ def by_hand(model: Any, tokenizer: Any, chat_format: Any) -> Any:
     )
 
 
-@pytest.mark.parametrize("family", ["qwen2", "gemma3"])
-def test_loss_and_gradients_are_those_masked_by_hand_in_padding_and_in_trees(tmp_path: Path, family: str) -> None:
+@pytest.mark.parametrize(("family", "template"), [("qwen2", None), ("gemma3", None), ("qwen2", "Qwen-Qwen3-0.6B")])
+def test_loss_and_gradients_are_those_masked_by_hand_in_padding_and_in_trees(
+    tmp_path: Path, family: str, template: str | None
+) -> None:
     torch.set_num_threads(1)
     base = resolve_base_model(str(make_tiny(tmp_path / "base", family)))
     tokenizer = load_tokenizer(base)
-    chat_format = chat_format_of(base, tokenizer)
+    tokenizer.chat_template = REAL[template] if template else tokenizer.chat_template
+    chat_format = chat_format_of(base, tokenizer, thoughts=template is not None)
     model = trainable_model(base, TrainPlan(), "cpu", "float32").eval()
     torch.manual_seed(1)
     for name, parameter in model.named_parameters():
@@ -85,7 +93,7 @@ def test_loss_and_gradients_are_those_masked_by_hand_in_padding_and_in_trees(tmp
         return torch.cat([part.flatten() for part in torch.autograd.grad(loss, parameters)])
 
     (tmp_path / "train.jsonl").write_text("\n".join(map(json.dumps, rows())))
-    data = load_dataset(tmp_path)
+    data = load_dataset(tmp_path, thoughts=template is not None)
     encoded, faults = encode(data.train, chat_format, tokenizer, 1000)
     assert not faults and not data.faults
     sequences = [sequence for dialogue in encoded for sequence in dialogue.sequences]

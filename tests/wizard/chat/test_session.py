@@ -192,6 +192,22 @@ def test_pieces_are_the_answer_and_a_seed_makes_it_again(in_llama_cpp: tuple[InL
     assert len({talker.answer(turns, cold, seed, nothing).text for seed in range(8, 12)}) == 1
 
 
+def test_of_a_model_that_thinks_the_answer_alone_is_said_and_kept(in_llama_cpp: tuple[InLlamaCpp, Run]) -> None:
+    talker, run = in_llama_cpp
+    turns, cold = [{"role": "user", "content": "你好"}], Tried(parameters={"temperature": 0})
+    whole = talker.answer(turns, cold, 1, nothing).text
+    talker.close()
+    # as if all up to a character in the middle of it were a thought
+    end = whole[len(whole) // 2]
+    run.record["chat_format"]["thought_after"] = f"{end}\n"
+    pieces: list[str] = []
+    thinking = InLlamaCpp(run.folder / "zzhua.gguf", run)
+    said = thinking.answer(turns, cold, 1, pieces.append)
+    thinking.close()
+    assert said.text == whole.partition(end)[2].lstrip() and said.stopped
+    assert "".join(pieces) == said.text and pieces[0] == ""
+
+
 def test_an_answer_that_is_broken_off_leaves_llama_cpp_ready(in_llama_cpp: tuple[InLlamaCpp, Run]) -> None:
     talker, _ = in_llama_cpp
     turns, pieces = [{"role": "user", "content": "你好"}], list[str]()
