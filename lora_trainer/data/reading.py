@@ -80,7 +80,10 @@ class Reader:
             row = read_row(found.content)
             for key, values in row.faults.items():
                 self.add("fault", path, found.number, key, **values)
-            if row.faults:
+            unfit = row.unfit_thoughts if self._thoughts else []
+            for values in unfit:
+                self.add("fault", path, found.number, "data.fault.bad_character", **values)
+            if row.faults or unfit:
                 continue
             counts["tools"] += row.tools
             counts["thoughts_learnt" if self._thoughts else "thoughts"] += row.thoughtful

@@ -171,6 +171,12 @@ def test_a_thought_that_is_learnt_stands_beside_its_answer(tmp_path: Path, answe
     assert load(tmp_path, lines(talk("No.", "Yes."), chat()), thoughts=True).fingerprint == left.fingerprint
 
 
+def test_a_character_that_cant_be_learnt_is_a_fault_in_thoughts_that_are(tmp_path: Path) -> None:
+    rows = lines(talk({"content": "Yes.", "reasoning_content": "a\0"}), chat())
+    assert kinds(load(tmp_path, rows, thoughts=True)) == [(1, "bad_character")]
+    assert len(load(tmp_path, rows).train) == 2
+
+
 def test_where_there_are_no_thoughts_to_learn_that_is_told(tmp_path: Path) -> None:
     assert "no_thoughts" in notes(load(tmp_path, lines(chat()), thoughts=True))
 
