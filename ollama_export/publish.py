@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lora_trainer.errors import OllamaError, UserError
+from lora_trainer.errors import OllamaError
 from ollama_export.backups import back_up, backups_of, parsed, superfluous
 from ollama_export.greedy import Greedy
 from ollama_export.proof import (
@@ -237,11 +237,12 @@ def _clean(client: OllamaClient, publication: Publication) -> tuple[Finding, ...
     deleted: list[str] = []
 
     def delete(tag: str) -> bool:
+        with contextlib.suppress(Refused):
+            return client.delete(tag, missing_ok=True)
+        # what it can't do at one moment it may at the next
         try:
             return client.delete(tag, missing_ok=True)
-        except UserError as error:
-            if not isinstance(error, Refused):
-                raise
+        except Refused as error:
             notes.append(Finding("note.publish.not_deleted", {"name": tag, "reason": error.values["message"]}, False))
             return False
 

@@ -396,6 +396,24 @@ def test_a_tag_that_ollama_does_not_delete_fails_nothing(faulty: Publisher, olla
     assert {finding.key for finding in published.findings} == {"note.publish.not_deleted"}
 
 
+def test_a_tag_that_ollama_refuses_to_delete_once_is_deleted_all_the_same(
+    faulty: Publisher, ollama_server: OllamaServer
+) -> None:
+    faulty.publish("1")
+    refused: list[str] = []
+
+    class Busy(OllamaClient):
+        def delete(self, name: str, *, missing_ok: bool = False) -> bool:
+            if "staging" in name and name not in refused:
+                refused.append(name)
+                raise Refused("error.ollama.refused", 500, host=self.host, call="DELETE /api/delete", message="busy")
+            return super().delete(name, missing_ok=missing_ok)
+
+    published = publish(Busy(ollama_server.url), faulty.publication("2"))
+    assert faulty.answers("2") and refused and not published.findings
+    assert not [model["name"] for model in faulty.client.tags() if "staging" in model["name"]]
+
+
 def test_the_tags_of_other_models_are_nobodys_business(publisher: Publisher) -> None:
     publisher.put("old")
     others = {f"{publisher.name}{part}:{tag}" for part in ("-2", f"/{publisher.name}") for tag in OURS}
