@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 
 from tests.support.program import Program
+from tests.support.project import ROOT
+from tests.support.terminal import CTRL_C, ENTER, ESCAPE, Terminal
+from wizard.screen.layout import cells
 
 SYSTEM = {"role": "system", "content": "你是林栀。"}
 LIMIT = ("--max_length", "100")
@@ -132,3 +135,77 @@ def test_a_characters_base_model_and_limit_are_those_of_its_record(home: Program
     assert told["status"] == "fine" and "isn't on this machine" in told["shown"]
     told = home.run_bare("--mend", "--ollama_name", "zzhua", *LIMIT, expect=6)
     assert told["error"]["key"] == "error.base.gone"
+
+
+# --- people
+
+SAYS = {
+    "zh": {
+        "plan": "就这样",
+        "what": "怎么办",
+        "cut": "太长的对话在一轮的末尾截断",
+        "keep": "这样行吗",
+        "done": "完成！",
+    },
+    "en": {"plan": "Like this", "what": "What now", "cut": "cut dialogues", "keep": "Is that right", "done": "Done"},
+}
+
+
+def train(home: Program, columns: int = 80, language: str = "zh") -> Terminal:
+    given = ("--ollama_name", "zzhua", "--base_model", str(home.base), "--data_dir", str(home.data), *LIMIT)
+    words = [str(ROOT / "train_to_ollama.py"), *given, "--epochs", "1", "--no_register", "--no_compare"]
+    said = {**home.environment, "TRAIN_TO_OLLAMA_LANG": language}
+    return Terminal(words, columns=columns, environment=said, cwd=home.folder)
+
+
+def with_long_ones(home: Program, *more: dict[str, Any]) -> bytes:
+    plain = [{"messages": talk(number, 10, 10)} for number in range(4)]
+    return write(home, *plain, {"messages": talk(9, 10, 10, 80, 10), "style": "轻"}, *more)
+
+
+@pytest.mark.posix("a pseudo-terminal")
+@pytest.mark.parametrize(("columns", "language"), [(80, "zh"), (60, "en")])
+def test_a_conversation_whose_dialogues_are_too_long_cuts_them_and_trains(
+    home: Program, columns: int, language: str
+) -> None:
+    before = with_long_ones(home)
+    says = SAYS[language]
+    with train(home, columns, language) as terminal:
+        terminal.wait_for(says["plan"]).settled().send(ENTER)
+        terminal.wait_for(says["what"]).settled()
+        assert says["cut"] in terminal.screen and '"}], "style"' in terminal.screen
+        assert (home.data / "train.jsonl").read_bytes() == before
+        assert all(cells(line) <= columns for line in terminal.everything.splitlines())
+        terminal.send(ENTER).wait_for(says["keep"]).settled().send(ENTER)
+        terminal.wait_for(says["done"])
+        assert terminal.finish() == 0
+    assert (home.data / "train.jsonl.backup-1").read_bytes() == before
+    assert read(home)[4] == {"messages": talk(9, 10, 10), "style": "轻"}
+    assert home.newest is not None and home.newest.record["data"]["rows"] == 5
+
+
+@pytest.mark.posix("a pseudo-terminal")
+def test_undoing_a_cut_leads_back_to_the_faults_and_escape_to_the_plan(home: Program) -> None:
+    before = with_long_ones(home)
+    with train(home) as terminal:
+        terminal.wait_for("就这样").settled().send(ENTER)
+        terminal.wait_for("怎么办").settled().send(ENTER).wait_for("这样行吗").settled().send("2", ENTER)
+        terminal.wait_for("已经换回原来的文件").wait_for("怎么办").settled()
+        assert (home.data / "train.jsonl").read_bytes() == before
+        terminal.send("2", ENTER).wait_for("修吗").settled().send(ESCAPE).wait_for("怎么办").settled()
+        terminal.send(ESCAPE).wait_for("就这样").settled().send(ENTER)
+        terminal.wait_for("怎么办").settled().send(CTRL_C)
+        assert terminal.finish() == 3
+    assert (home.data / "train.jsonl").read_bytes() == before and home.newest is None
+    assert [path.name for path in home.data.iterdir()] == ["train.jsonl"]
+
+
+@pytest.mark.posix("a pseudo-terminal")
+def test_what_cant_be_cut_is_asked_about_again_and_can_be_left_out(home: Program) -> None:
+    with_long_ones(home, {"messages": talk(9, 200, 10)})
+    with train(home) as terminal:
+        terminal.wait_for("就这样").settled().send(ENTER)
+        terminal.wait_for("怎么办").settled().send(ENTER).wait_for("这样行吗").settled().send(ENTER)
+        terminal.wait_for("1) 跳过有错的").settled().send(ENTER)
+        terminal.wait_for("跳过了 1 条超过 100 个词元的对话").wait_for("完成！")
+        assert terminal.finish() == 0
