@@ -71,8 +71,8 @@ _NOT_BESIDE = (
     "history", "compare_only", "chat", "note", "rollback", "verify", "report", "register_only", "dry_run", "compare",
     "force", "continue_train", "on_exists", "resume", "restart",
 )  # fmt: skip
-MEASURING = ("base_model", "max_length", "system", "no_system")
-"""Flags that say how long a dialogue may be, also where it is mended."""
+MEASURING = ("max_length", "system", "no_system")
+"""Flags that say how long a dialogue may be on a base model, also where it is mended."""
 IMPORTING = ("character", "pause", "columns", "drop_words", "private_names", "keep_private")
 """Flags that say how files are brought in."""
 
@@ -200,9 +200,6 @@ class Request:
         if self.register_only and (trained := self.trained_otherwise()):
             raise UsageError("error.flag.contradiction", first="--register_only", second=f"--{trained[0]}")
         self._check_alone()
-        for name in filter(self._given, MEASURING if self.mend else ()):
-            if self.base_model is None and self.ollama_name is None:
-                raise UsageError("error.flag.needs", flag=f"--{name}", other="--base_model")
         for name in filter(self._given, IMPORTING):
             if self.import_ is None:
                 raise UsageError("error.flag.needs", flag=f"--{name}", other="--import")
@@ -234,10 +231,8 @@ class Request:
     def _check_alone(self) -> None:
         for flag in filter(self._given, ALONE):
             others = [name for name in (*ALONE, *_NOT_BESIDE) if name != flag and self._given(name)]
-            others += training_flags(vars(self))
-            others += ["base_model"] if self.base_model is not None and flag != "adopt" else []
-            if flag == "mend":
-                others = [name for name in others if name not in MEASURING]
+            others += [n for n in training_flags(vars(self)) if not (flag == "mend" and n in MEASURING)]
+            others += ["base_model"] if self.base_model is not None and flag not in ("adopt", "mend") else []
             others += [name for name in ("train_file", "val_file") if flag == "import_" and self._given(name)]
             if others:
                 raise UsageError("error.flag.contradiction", first=option(flag), second=option(others[0]))

@@ -18,7 +18,7 @@ from lora_trainer.data.written import trim
 from lora_trainer.errors import DataError, UsageError
 from lora_trainer.events import Doing, Listener, Note
 from lora_trainer.plan import TrainPlan
-from pipeline.request import Request
+from pipeline.request import MEASURING, Request
 from pipeline.run.base_model import base_model_named, base_model_of, recorded_base_here, recorded_base_model
 from pipeline.run.history import History
 from pipeline.run.kept import take_over
@@ -91,8 +91,8 @@ def length_meant(request: Request, history: History, listener: Listener) -> Leng
     name = check_name(request.ollama_name) if request.ollama_name is not None else ""
     run = history.newest(name) if name else None
     if run is None and request.base_model is None:
-        if request.max_length is not None:
-            raise UsageError("error.flag.needs", flag="--max_length", other="--base_model")
+        for flag in (name for name in MEASURING if getattr(request, name) not in (None, False)):
+            raise UsageError("error.flag.needs", flag=f"--{flag}", other="--base_model")
         return None
     most = request.max_length or (run.plan if run else TrainPlan()).max_length
     listener(Doing("base_model"))
