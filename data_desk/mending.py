@@ -13,6 +13,7 @@ from typing import Any
 from data_desk.repairs.edit import Change, difference
 from data_desk.repairs.order import REPAIRS, mended_row
 from data_desk.repairs.pieces import Laid, Piece, laid_out
+from data_desk.repairs.too_long import Fits as Fits
 from lora_trainer.data.encodings import NAMES
 from lora_trainer.data.files import BOM, as_utf8, read_bytes
 from lora_trainer.data.findings import Finding
@@ -69,8 +70,11 @@ def mend_file(file: Path, without: Collection[str] = ()) -> Mended:
     return mend(file, read_bytes(file), without)
 
 
-def mend(file: Path, data: bytes, without: Collection[str] = ()) -> Mended:
-    """The same of a file's bytes. Parquet and tables are left as they are."""
+def mend(file: Path, data: bytes, without: Collection[str] = (), fits: Fits | None = None) -> Mended:
+    """The same of a file's bytes; rows are cut where they are too long for what `fits`.
+
+    Parquet and tables are left as they are.
+    """
     if data.startswith(MAGIC):
         return Mended(file, data, data)
     try:
@@ -82,7 +86,7 @@ def mend(file: Path, data: bytes, without: Collection[str] = ()) -> Mended:
     if laid is None:
         return Mended(file, data, data)
     keeps_array = laid.kind == "array" and (file.suffix.casefold() == ".json" or "array" in without)
-    of_rows = [*laid.changes, *_of_rows(laid.pieces, without)]
+    of_rows = [*laid.changes, *_of_rows(laid.pieces, without, fits)]
     if laid.kind == "array" and not keeps_array:
         of_rows.append(Change("array", 0, "[{…}, {…}]", "{…}"))
     changes = [*of_rows]
@@ -97,14 +101,14 @@ def mend(file: Path, data: bytes, without: Collection[str] = ()) -> Mended:
     return Mended(file, data, after, tuple(changes), laid.unit)
 
 
-def _of_rows(pieces: Sequence[Piece], without: Collection[str]) -> Iterator[Change]:
+def _of_rows(pieces: Sequence[Piece], without: Collection[str], fits: Fits | None) -> Iterator[Change]:
     """Mend what the rows say, and take those away that were there before."""
     seen: dict[tuple[Any, ...], int] = {}
     told: Counter[str] = Counter()
     for piece in pieces:
         kept = []
         for value in piece.values or ():
-            row, used = mended_row(value, without) if isinstance(value, dict) else (value, [])
+            row, used = mended_row(value, without, fits) if isinstance(value, dict) else (value, [])
             for each in used:
                 told[each.repair] += 1
                 words = (

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from data_desk.mending import SHOWN as SHOWN
 from data_desk.mending import Mended as Mended
-from data_desk.mending import mend_file
+from data_desk.mending import mend, mend_file
 from data_desk.writing import put_back, replaced
 from lora_trainer.data.dataset import files_of
 from lora_trainer.data.findings import Finding
@@ -17,6 +17,9 @@ from lora_trainer.errors import DataError, as_disk_error
 from pipeline.data_places import DEFAULT_DATA, TRAIN, own_data
 from pipeline.request import Request
 from pipeline.run.history import History
+
+if TYPE_CHECKING:
+    from pipeline.checks.length import Length
 
 
 @dataclass(frozen=True)
@@ -57,9 +60,16 @@ def _with_data_of(name: str, request: Request, history: History) -> Request:
     return request.answering(data_dir=own_data(name))
 
 
-def look(files: Sequence[Path], without: Collection[str] = ()) -> list[Mended]:
-    """What the rules but those in `without` make of the files; nothing is written. Raises DataError."""
-    return [mend_file(file, without) for file in files]
+def look(files: Sequence[Path], without: Collection[str] = (), length: Length | None = None) -> list[Mended]:
+    """What the rules but those in `without` make of the files, the training file first; nothing is written.
+
+    Rows are cut where they are longer than a `length`. Raises DataError.
+    """
+    mended = [mend_file(file, without) for file in files]
+    if length is None:
+        return mended
+    fits = length.fits(_files(mended))
+    return [mend(each.file, each.before, without, fits) for each in mended]
 
 
 def write(mended: Sequence[Mended]) -> list[Rewritten]:
@@ -89,9 +99,14 @@ def undo(written: Sequence[Rewritten]) -> None:
         put_back(each.file, each.backup)
 
 
-def faults_of(mended: Sequence[Mended]) -> list[Finding]:
-    """What no rule mends, by the lines of the mended files."""
-    return [fault for each in mended for fault in each.faults]
+def faults_of(mended: Sequence[Mended], length: Length | None = None) -> list[Finding]:
+    """What no rule mends, by the lines of the mended files; what is longer than a `length`, too."""
+    faults = [fault for each in mended for fault in each.faults]
+    return faults if length is None else [*faults, *length.faults(_files(mended))]
+
+
+def _files(mended: Sequence[Mended]) -> list[tuple[Path, bytes]]:
+    return [(each.file, each.after) for each in mended]
 
 
 def told(mended: Sequence[Mended], written: Sequence[Rewritten], faults: Sequence[Finding]) -> dict[str, Any]:

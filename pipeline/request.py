@@ -71,6 +71,8 @@ _NOT_BESIDE = (
     "history", "compare_only", "chat", "note", "rollback", "verify", "report", "register_only", "dry_run", "compare",
     "force", "continue_train", "on_exists", "resume", "restart",
 )  # fmt: skip
+MEASURING = ("max_length", "system", "no_system")
+"""Flags that say how long a dialogue may be on a base model, also where it is mended."""
 IMPORTING = ("character", "pause", "columns", "drop_words", "private_names", "keep_private")
 """Flags that say how files are brought in."""
 
@@ -232,8 +234,8 @@ class Request:
     def _check_alone(self) -> None:
         for flag in filter(self._given, ALONE):
             others = [name for name in (*ALONE, *_NOT_BESIDE) if name != flag and self._given(name)]
-            others += training_flags(vars(self))
-            others += ["base_model"] if self.base_model is not None and flag != "adopt" else []
+            others += [n for n in training_flags(vars(self)) if not (flag == "mend" and n in MEASURING)]
+            others += ["base_model"] if self.base_model is not None and flag not in ("adopt", "mend") else []
             others += [name for name in ("train_file", "val_file") if flag == "import_" and self._given(name)]
             if others:
                 raise UsageError("error.flag.contradiction", first=option(flag), second=option(others[0]))

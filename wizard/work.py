@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from lora_trainer.errors import Cancelled, ConversionError
+from lora_trainer.errors import Cancelled, ConversionError, DataError
 from pipeline.job import Job, going_on
 from pipeline.outcome.judged import best_of, judged_runs
 from pipeline.outcome.points import choose_point, take_point
@@ -23,7 +23,7 @@ from wizard.screen.tables import Summary
 from wizard.steps import decision
 from wizard.steps.comparison import wants_comparison
 from wizard.steps.draft import Draft
-from wizard.steps.order import decide
+from wizard.steps.order import decide, decide_again
 from wizard.steps.price import Prices
 from wizard.steps.talk import Talk
 from wizard.words import local_time
@@ -63,7 +63,14 @@ def do(draft: Draft, talk: Talk, stop: Stop) -> dict[str, Any]:
         foresee(_job(draft, talk), here, screen.listen)
         screen.note("note.dry_run")
         return {"status": "dry_run", "name": draft.name, "base_model": draft.base, "plan": draft.plan.to_json()}
-    return _work(_job(draft, talk), talk, stop)
+    while True:
+        job = _job(draft, talk)
+        try:
+            return _work(job, talk, stop)
+        except DataError as error:
+            if error.key != "error.data.faults" or not draft.is_asked:
+                raise
+            draft = decide_again(draft, talk, job, error)
 
 
 def adopt(request: Request, talk: Talk, stop: Stop) -> dict[str, Any]:

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from lora_trainer.data.names import CONTENT_KEYS, PAIRS, ROLE_KEYS, ROLES, SYSTEM_KEYS, TURN_LISTS
+from lora_trainer.data.names import (
+    CALL_KEYS,
+    CONTENT_KEYS,
+    PAIRS,
+    ROLE_KEYS,
+    ROLES,
+    SYSTEM_KEYS,
+    THOUGHT_KEYS,
+    TURN_LISTS,
+    Pair,
+)
 from lora_trainer.data.written import trim
 
 Words = Callable[[str, str], str]
@@ -49,6 +59,42 @@ def with_turns(row: dict[str, Any], change: Turns) -> dict[str, Any]:
         return row
     turns = change(row[listed])
     return {**row, listed: turns} if turns != row[listed] else row
+
+
+def ends_of_answers(row: Mapping[str, Any]) -> Sequence[int]:
+    """Behind how many turns an answer ends; of a question with a history, behind how many of its pairs."""
+    if (listed := _list_key(row)) is not None:
+        turns = row[listed] if all(isinstance(turn, dict) for turn in row[listed]) else []
+        return [end for end, turn in enumerate(turns, 1) if role_of(turn) == "assistant" and not _only_calls(turn)]
+    pair = _pair_with_history(row)
+    return range(1, len(row[str(pair.history)]) + 1) if pair else ()
+
+
+def up_to(row: dict[str, Any], end: int) -> dict[str, Any]:
+    """The row with what stands before one of `ends_of_answers`, and nothing after it."""
+    pair = _pair_with_history(row)
+    if pair is None:
+        return with_turns(row, lambda turns: turns[:end])
+    history = row[str(pair.history)]
+    answer = next(key for key in pair.answers if key in row)
+    # what is added to the question, and what was thought before the answer, is that of the last ones
+    own = {key: value for key, value in row.items() if key not in THOUGHT_KEYS}
+    own |= {pair.adds: ""} if pair.adds and row.get(pair.adds) else {}
+    question, said = history[end - 1]
+    return {**own, pair.question: question, answer: said, str(pair.history): history[: end - 1]}
+
+
+def _pair_with_history(row: Mapping[str, Any]) -> Pair | None:
+    pair = next((pair for pair in PAIRS if pair.question in row), None) if _list_key(row) is None else None
+    history = row.get(pair.history) if pair and pair.history else None
+    is_one = isinstance(history, list) and all(isinstance(both, list) and len(both) == 2 for both in history)
+    return pair if is_one else None
+
+
+def _only_calls(turn: Mapping[str, Any]) -> bool:
+    """Whether a turn asks a program for something, and says nothing."""
+    said = turn.get(content_key(turn) or "")
+    return any(turn.get(key) for key in CALL_KEYS) and not (trim(said) if isinstance(said, str) else said)
 
 
 def _list_key(row: Mapping[str, Any]) -> str | None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
+from data_desk.repairs.too_long import Fits, cut_to_fit
 from data_desk.repairs.turns import ended_by_an_answer, with_joined_turns, with_known_roles, without_empty_turns
 from data_desk.repairs.words import without_control_tokens, without_invisible, without_thoughts
 from lora_trainer.data.formats import read_row
@@ -21,10 +22,12 @@ ROW_REPAIRS: dict[str, RowRepair] = {
     "two_of_one_side": with_joined_turns,
     "unanswered": ended_by_an_answer,
 }
+TOO_LONG = "too_long"
+"""The repair that needs to be told how long a row may be."""
 JSON_REPAIRS = (
     "json_quotes", "json_marks", "json_single", "json_commas", "json_bracket", "json_breaks", "json_two", "spread",
 )  # fmt: skip
-REPAIRS = ("encoding", *JSON_REPAIRS, "array", *ROW_REPAIRS, "duplicates")
+REPAIRS = ("encoding", *JSON_REPAIRS, "array", *ROW_REPAIRS, TOO_LONG, "duplicates")
 """Of each there is a text `mend.<name>`."""
 _ROUNDS = 8
 """One repair may make another one necessary: the last turn is cut, and the one before was the user's, too."""
@@ -39,10 +42,12 @@ class Used:
     after: dict[str, Any]
 
 
-def mended_row(row: dict[str, Any], without: Collection[str] = ()) -> tuple[dict[str, Any], list[Used]]:
+def mended_row(
+    row: dict[str, Any], without: Collection[str] = (), fits: Fits | None = None
+) -> tuple[dict[str, Any], list[Used]]:
     """The row that the rules (but for those in `without`) make of one, and which of them were needed.
 
-    A row that no rule makes whole stays as it is.
+    A row that no rule makes whole stays as it is. Without `fits` none is too long.
     """
     now, used = row, dict[str, Used]()
     for _ in range(_ROUNDS):
@@ -56,6 +61,12 @@ def mended_row(row: dict[str, Any], without: Collection[str] = ()) -> tuple[dict
                 now = after
         if now is before:
             break
-    if not used or read_row(now).faults:
+    if used and read_row(now).faults:
         return row, []
+    if fits is not None and TOO_LONG not in without:
+        # the last one: all others change how long it is
+        cut = cut_to_fit(now, fits)
+        if cut is not now:
+            used[TOO_LONG] = Used(TOO_LONG, now, cut)
+            now = cut
     return now, list(used.values())

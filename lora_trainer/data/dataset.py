@@ -106,8 +106,7 @@ def load_dataset(
     if not train and skip_bad_rows:
         raise DataError("error.data.nothing_left", file=str(train_path), findings=reader.findings)
     if reader.system is None and not no_system:
-        common = Counter(dialogue.system for dialogue in train if dialogue.system is not None).most_common(1)
-        reader.system = common[0][0] if common else None
+        reader.system = common_system(train)
     train = reader.with_system(train, train_path, no_system)
     reader.note_duplicates(train, train_path)
     if thoughts and train and not any(dialogue.thoughts for dialogue in train):
@@ -133,6 +132,12 @@ def load_dataset(
         files=reader.files,
         split=split,
     )
+
+
+def common_system(dialogues: Iterable[Dialogue]) -> str | None:
+    """The system prompt that most of them have, the first of those that are as many; None where none has one."""
+    common = Counter(dialogue.system for dialogue in dialogues if dialogue.system is not None).most_common(1)
+    return common[0][0] if common else None
 
 
 def raise_on_faults(dataset: Dataset) -> None:

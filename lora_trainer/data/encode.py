@@ -107,6 +107,19 @@ class EncodedDialogues(Sequence[EncodedDialogue]):
             self._file.madvise(mmap.MADV_DONTNEED)
 
 
+def encoder_for(fmt: ChatFormat, tokenizer: Any) -> Encoder:
+    """The encoder of a base model; raises BaseModelError where the end-of-turn text isn't one token."""
+    end = tokenizer(fmt.end_of_turn, add_special_tokens=False).input_ids
+    if len(end) != 1:
+        raise BaseModelError("error.base_model.end_of_turn", text=fmt.end_of_turn, tokens=len(end))
+    return Encoder(fmt, tokenizer, end[0])
+
+
+def longest(sequences: Sequence[Pair]) -> int:
+    """Tokens of the longest of a dialogue's sequences, which is what has to fit; 0 where none is learnt."""
+    return max((len(prompt) + len(answer) for prompt, answer in sequences), default=0)
+
+
 def encode(
     dialogues: Sequence[Dialogue], fmt: ChatFormat, tokenizer: Any, max_length: int, *, cache: Path | None = None
 ) -> tuple[EncodedDialogues, list[Finding]]:
@@ -118,17 +131,14 @@ def encode(
     the same.
     Raises BaseModelError where the end-of-turn text isn't one token.
     """
-    end = tokenizer(fmt.end_of_turn, add_special_tokens=False).input_ids
-    if len(end) != 1:
-        raise BaseModelError("error.base_model.end_of_turn", text=fmt.end_of_turn, tokens=len(end))
+    encoder = encoder_for(fmt, tokenizer)
     kept = cache / _key(dialogues, fmt, tokenizer, max_length) if cache else None
     if kept and (kept / "findings.json").is_file():
         findings = [Finding(**finding) for finding in json.loads((kept / "findings.json").read_text(encoding="utf-8"))]
         with (kept / "rows.arrow").open("rb") as written:
             return EncodedDialogues(written), findings
 
-    encoder, control = Encoder(fmt, tokenizer, end[0]), ControlTokens(tokenizer)
-    findings = []
+    control, findings = ControlTokens(tokenizer), []
 
     def fitting(chunk: Sequence[Dialogue]) -> Iterator[list[Pair]]:
         for dialogue, sequences in zip(chunk, encoder.encode(chunk), strict=True):
@@ -179,7 +189,7 @@ def _write(chunks: Iterator[Iterator[list[Pair]]], file: IO[bytes]) -> None:
 def _fault(
     dialogue: Dialogue, sequences: list[Pair], fmt: ChatFormat, control: ControlTokens, max_length: int
 ) -> tuple[str, dict[str, Any]] | None:
-    tokens = max(len(prompt) + len(answer) for prompt, answer in sequences)
+    tokens = longest(sequences)
     if tokens > max_length:
         return "data.fault.too_long", {"tokens": tokens, "max_length": max_length}
     texts = [*(message["content"] for message in dialogue.messages), *dialogue.thoughts]

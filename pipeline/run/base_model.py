@@ -12,6 +12,7 @@ from lora_trainer.events import Listener, Note
 from lora_trainer.models.recorded import is_commit, resolve_recorded_base
 from lora_trainer.models.source import BaseModel as BaseModel
 from lora_trainer.models.source import look_for_base_model, resolve_base_model
+from pipeline.offers.downloaded import downloaded_folder
 from pipeline.request import Request
 from pipeline.run.history import Run
 
@@ -26,8 +27,13 @@ def base_model_of(job: Job, listener: Listener) -> BaseModel:
         return job.found_base
     if job.recorded_base is not None:
         return recorded_base_model(job.recorded_base, job.client, listener)
-    blob = lambda name: _ollama(job.client).blob_path(name)  # noqa: E731
-    return resolve_base_model(job.base_source, listener=listener, ollama_blob=blob)
+    return base_model_named(job.base_source, job.client, listener)
+
+
+def base_model_named(source: str, client: OllamaClient | None, listener: Listener) -> BaseModel:
+    """The base model `source`, as for --base_model, found or downloaded; raises BaseModelError."""
+    blob = lambda name: _ollama(client).blob_path(name)  # noqa: E731
+    return resolve_base_model(source, listener=listener, ollama_blob=blob)
 
 
 def recorded_base_model(record: Mapping[str, Any], client: OllamaClient | None, listener: Listener) -> BaseModel:
@@ -56,6 +62,16 @@ def look_again(
         if error.key != "error.ollama.unreachable":
             raise
     return None
+
+
+def recorded_base_here(record: Mapping[str, Any], client: OllamaClient | None, listener: Listener) -> BaseModel | None:
+    """A recorded base model where it lies on this machine as it was then; None of others. Nothing is downloaded."""
+    if is_commit(record["revision"]):
+        folder = downloaded_folder(record["source"])
+        is_here = folder is not None and folder.name == record["revision"]
+        return recorded_base_model(record, client, listener) if is_here else None
+    seen = look_again(record, client, listener)
+    return seen if isinstance(seen, BaseModel) else None
 
 
 def shown_by_ollama(source: str, client: OllamaClient | None) -> Mapping[str, Any] | None:

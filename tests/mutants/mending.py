@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.mutants.mutant import Mutant
 
+_TOO_LONG = "tests/data_desk/test_too_long.py::"
 _REPAIRS, _WIZARD = "tests/data_desk/test_repairs.py::", "tests/wizard/test_mending.py::"
 
 MUTANTS = (
@@ -24,8 +25,8 @@ MUTANTS = (
     Mutant(
         "a row that no rule makes whole is changed half",
         "data_desk/repairs/order.py",
-        "    if not used or read_row(now).faults:",
-        "    if not used:",
+        "    if used and read_row(now).faults:\n        return row, []\n",
+        "",
         (
             "tests/data_desk/test_mending_properties.py"
             "::test_a_row_is_mended_whole_or_not_at_all_and_one_that_is_read_stays_readable",
@@ -37,6 +38,30 @@ MUTANTS = (
         "    return left == right and not",
         "    return not",
         (_REPAIRS + "test_turns_that_say_nothing_go_and_those_of_one_side_become_one",),
+    ),
+    Mutant(
+        "a row that is too long loses one answer more than it has to",
+        "data_desk/repairs/too_long.py",
+        "    cut = up_to(row, ends[fitting - 1]) if fitting else row",
+        "    cut = up_to(row, ends[fitting - 2]) if fitting > 1 else row",
+        (_TOO_LONG + "test_a_row_ends_with_the_last_answer_that_fits_and_stays_where_none_does",),
+    ),
+    Mutant(
+        "a row is cut to answers of which none is learnt",
+        "data_desk/repairs/too_long.py",
+        "    return cut if cut is not row and _is_learnt(read_row(cut)) else row",
+        "    return cut",
+        (_TOO_LONG + "test_weights_stay_and_answers_that_arent_learnt_count_only_before_one_that_is",),
+    ),
+    Mutant(
+        "rows are measured without the system prompt that a training gives them",
+        "pipeline/checks/length.py",
+        "            seen = Reader(system).with_system([dialogue], Path(), self.no_system)",
+        "            seen = [dialogue]",
+        (
+            "tests/wizard/test_too_long.py"
+            "::test_the_system_prompt_that_a_training_would_add_or_take_away_counts[most have it]",
+        ),
     ),
     Mutant(
         "a file that somebody has changed meanwhile is written over",

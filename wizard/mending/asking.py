@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lora_trainer.errors import Cancelled
 from lora_trainer.events import Doing
@@ -15,14 +16,17 @@ from wizard.prompts import Back
 from wizard.screen.screen import Screen
 from wizard.words import t
 
+if TYPE_CHECKING:
+    from pipeline.checks.length import Length
+
 _PLACES = 3
 """Places of a repair that are shown where it is asked about."""
 
 
-def propose(files: Sequence[Path], screen: Screen) -> list[Mended]:
-    """What all rules would make of the files. Raises DataError."""
+def propose(files: Sequence[Path], screen: Screen, length: Length | None = None) -> list[Mended]:
+    """What all rules would make of the files, too long ones cut to a `length`. Raises DataError."""
     screen.listen(Doing("mend"))
-    mended = mending.look(files)
+    mended = mending.look(files, length=length)
     screen.settle()
     return mended
 
@@ -32,7 +36,7 @@ def show(mended: Sequence[Mended], screen: Screen, *, places: int) -> None:
     screen.lines(repairs(mended, screen.width, places))
 
 
-def one_by_one(mended: Sequence[Mended], screen: Screen) -> list[Mended]:
+def one_by_one(mended: Sequence[Mended], screen: Screen, length: Length | None = None) -> list[Mended]:
     """Ask about each repair by itself; what the files become by those that are wanted. Raises Back."""
     names = list(dict.fromkeys(name for each in mended for name in each.by_repair))
     refused: dict[str, bool] = {}
@@ -52,7 +56,7 @@ def one_by_one(mended: Sequence[Mended], screen: Screen) -> list[Mended]:
         refused[name] = chosen == "leave"
         at += 1
     without = {name for name, is_refused in refused.items() if is_refused}
-    return mending.look([each.file for each in mended], without)
+    return mending.look([each.file for each in mended], without, length)
 
 
 def write(mended: Sequence[Mended], screen: Screen) -> list[Rewritten]:

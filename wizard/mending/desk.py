@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lora_trainer.errors import Cancelled, DataError
 from pipeline import mending
@@ -17,20 +17,27 @@ from wizard.prompts import Back
 from wizard.screen.screen import Screen
 from wizard.words import t
 
+if TYPE_CHECKING:
+    from pipeline.checks.length import Length
+
 
 def mend(request: Request, history: History, screen: Screen) -> dict[str, Any]:
     """Mend training and validation file; at a terminal after asking. Raises DataError where faults stay, Cancelled."""
-    proposed = asking.propose(mending.files_meant(request, history), screen)
+    from pipeline.checks.length import length_meant
+
+    files = mending.files_meant(request, history)
+    length = length_meant(request, history, screen.listen)
+    proposed = asking.propose(files, screen, length)
     asks = prompts.can_ask() and not request.yes
     asking.show(proposed, screen, places=1)
     try:
-        chosen = which(proposed, screen) if asks and is_changed(proposed) else proposed
+        chosen = which(proposed, screen, length) if asks and is_changed(proposed) else proposed
     except Back:
         raise Cancelled("error.cancelled") from None
     written = asking.write(chosen, screen)
     if asks and not asking.keeps(written, screen):
         raise Cancelled("error.cancelled")
-    faults = mending.faults_of(chosen)
+    faults = mending.faults_of(chosen, length)
     result = mending.told(chosen, written, faults)
     if faults:
         raise DataError("error.mend.left", count=len(faults), findings=faults, result=result)
@@ -53,7 +60,7 @@ def is_changed(mended: Sequence[Mended]) -> bool:
     return any(each.is_changed for each in mended)
 
 
-def which(proposed: Sequence[Mended], screen: Screen) -> Sequence[Mended]:
+def which(proposed: Sequence[Mended], screen: Screen, length: Length | None = None) -> Sequence[Mended]:
     """All of it or some of it, as somebody chooses. Raises Back where nothing is wanted, and Cancelled."""
     rows = [("all", t("menu.mend.all")), ("one", t("menu.mend.one")), ("leave", t("menu.mend.leave"))]
     while True:
@@ -63,6 +70,6 @@ def which(proposed: Sequence[Mended], screen: Screen) -> Sequence[Mended]:
         if chosen == "all":
             return proposed
         try:
-            return asking.one_by_one(proposed, screen)
+            return asking.one_by_one(proposed, screen, length)
         except Back:
             continue

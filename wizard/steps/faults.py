@@ -14,6 +14,7 @@ from wizard.steps.talk import Talk
 from wizard.words import t
 
 if TYPE_CHECKING:
+    from pipeline.checks.length import Length
     from pipeline.mending import Mended
     from pipeline.run.kept import TakenOver
 
@@ -44,6 +45,24 @@ def ask_about_faults(draft: Draft, talk: Talk, error: DataError, taken: TakenOve
             return draft
 
 
+def ask_about_refused(draft: Draft, talk: Talk, length: Length | None) -> Draft:
+    """The draft that is checked once more, of dialogues that the checks have refused, some for their `length`.
+
+    Raises Back where the plan is to change instead.
+    """
+    proposed = _proposed(draft.taken, talk, length)
+    ways = [*(["mend", "one"] if proposed else []), "skip", "again", "plan"]
+    rows: list[tuple[Any, str]] = [(way, t(f"menu.faults.{way}")) for way in ways]
+    while True:
+        way = prompts.select(t("ask.faults"), rows, flag="--skip_bad_rows")
+        if way == "plan":
+            raise Back
+        if way == "skip":
+            return draft.answer(skip_bad_rows=True)
+        if way == "again" or _mend(proposed, talk, length, one_by_one=way == "one"):
+            return draft
+
+
 def _other_format(taken: TakenOver | None) -> Path | None:
     """The file that should be training data, where it is something that can be brought in."""
     from pipeline.mending import files_read
@@ -69,7 +88,7 @@ def _brought_in(path: Path, draft: Draft, talk: Talk) -> Draft | None:
     return draft.answer(data_dir=folder, train_file=None, val_file=None, rows_of_run=None)
 
 
-def _proposed(taken: TakenOver | None, talk: Talk) -> list[Mended]:
+def _proposed(taken: TakenOver | None, talk: Talk, length: Length | None = None) -> list[Mended]:
     """What the rules make of the files that are read; empty where there is nothing that they mend."""
     from pipeline.mending import files_read
     from wizard.mending import asking
@@ -77,20 +96,21 @@ def _proposed(taken: TakenOver | None, talk: Talk) -> list[Mended]:
     if taken is None or taken.request.rows_of_run is not None:
         return []
     try:
-        proposed = asking.propose(files_read(taken.request), talk.screen)
+        proposed = asking.propose(files_read(taken.request), talk.screen, length)
     except DataError:
         # what can't be read was told
         return []
-    asking.show(proposed, talk.screen, places=0)
+    # a row's faults were told, but not where it would be cut
+    asking.show(proposed, talk.screen, places=0 if length is None else 1)
     return proposed if any(each.is_changed for each in proposed) else []
 
 
-def _mend(proposed: Sequence[Mended], talk: Talk, *, one_by_one: bool) -> bool:
+def _mend(proposed: Sequence[Mended], talk: Talk, length: Length | None = None, *, one_by_one: bool) -> bool:
     """Whether the files were mended, and are to stay so."""
     from wizard.mending import asking
 
     try:
-        chosen = asking.one_by_one(proposed, talk.screen) if one_by_one else proposed
+        chosen = asking.one_by_one(proposed, talk.screen, length) if one_by_one else proposed
         written = asking.write(chosen, talk.screen)
     except Back:
         return False

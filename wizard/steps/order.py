@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
+from wizard.prompts import Back
 from wizard.steps import data, ollama
 from wizard.steps.draft import Draft
+from wizard.steps.faults import ask_about_refused
 from wizard.steps.talk import Talk
 from wizard.steps.walk import walk
+
+if TYPE_CHECKING:
+    from lora_trainer.errors import DataError
+    from pipeline.job import Job
 
 
 def decide(draft: Draft, talk: Talk, *, leads_back: bool = False) -> Draft:
@@ -20,6 +28,32 @@ def decide(draft: Draft, talk: Talk, *, leads_back: bool = False) -> Draft:
     steps = (ollama.look, data.choose_first, _decide_the_rest)
     try:
         return walk([partial(step, talk=talk) for step in steps], draft, leads_back=leads_back)
+    finally:
+        talk.prices.end()
+
+
+def decide_again(draft: Draft, talk: Talk, job: Job, error: DataError) -> Draft:
+    """What becomes of dialogues that the checks of a job have refused: mended, left out, or another plan.
+
+    Raises Cancelled, and what the steps do.
+    """
+    from pipeline.checks.length import length_in
+    from wizard.steps import numbers, plan
+
+    findings = error.values["findings"]
+    # what it is was told by the check that failed
+    talk.screen.settle()
+    talk.screen.findings(findings)
+    too_long = any(finding.key == "data.fault.too_long" for finding in findings)
+    try:
+        draft = ask_about_refused(draft, talk, length_in(job, talk.screen.listen) if too_long else None)
+        talk.read.clear()
+        return replace(numbers.settle(data.settle(draft, talk), talk), is_complete=True)
+    except Back:
+        talk.read.clear()
+    talk.prices.begin()
+    try:
+        return walk([partial(plan.settle, talk=talk)], replace(draft, is_complete=False))
     finally:
         talk.prices.end()
 

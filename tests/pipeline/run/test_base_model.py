@@ -14,11 +14,17 @@ from lora_trainer.events import ignore
 from lora_trainer.models.recorded import base_record
 from lora_trainer.models.source import BaseModel, resolve_base_model
 from pipeline.request import Request
-from pipeline.run.base_model import base_model_of, look_again, recorded_base, recorded_base_model
+from pipeline.run.base_model import (
+    base_model_of,
+    look_again,
+    recorded_base,
+    recorded_base_here,
+    recorded_base_model,
+)
 from pipeline.run.history import Run
 from pipeline.run.processes import base_model_here
 from tests.pipeline.checks.test_preflight import job
-from tests.support.hub_server import COMMIT
+from tests.support.hub_server import COMMIT, HubServer
 from tests.support.tiny import make_tiny
 
 DIGEST = "a" * 64
@@ -85,3 +91,26 @@ def test_a_gguf_that_was_looked_at_a_moment_ago_is_not_read_again_by_the_checks(
         recorded_base_model(record, None, ignore)
     changed = look_again(record, None, ignore)
     assert isinstance(changed, BaseModelError) and changed.key == "error.base.changed"
+
+
+def test_a_recorded_base_model_of_the_hub_is_here_where_its_very_commit_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import constants
+
+    cache = tmp_path / "cache"
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
+    monkeypatch.setenv("HF_HUB_CACHE", str(cache))
+    with HubServer(tmp_path / "models") as server:
+        monkeypatch.setenv("HF_ENDPOINT", server.url)
+        record = {"source": "acme/tiny", "revision": COMMIT, "kind": "folder"}
+        assert recorded_base_here(record, None, ignore) is None
+        repo = cache / "models--acme--tiny"
+        make_tiny(repo / "snapshots" / COMMIT)
+        (repo / "refs").mkdir()
+        (repo / "refs" / "main").write_text(COMMIT, encoding="utf-8")
+        found = recorded_base_here(record, None, ignore)
+        assert found is not None and (found.revision, found.path) == (COMMIT, repo / "snapshots" / COMMIT)
+        # another commit would be fetched, which this hub doesn't have
+        for other in ({"revision": "b" * 40}, {"source": "modelscope:acme/tiny", "revision": DIGEST}):
+            assert recorded_base_here({**record, **other}, None, ignore) is None
