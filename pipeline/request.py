@@ -214,8 +214,7 @@ class Request:
     def answering(self, **answers: Any) -> Request:
         """The same with `answers` (by flag): what a flag said against one of them goes. Raises UsageError as ever."""
         given = {name for name, value in answers.items() if value is not None and value is not False}
-        gone = {second for first, second in CONTRADICTIONS if first in given}
-        gone |= {first for first, second in CONTRADICTIONS if second in given}
+        gone = {other for pair in CONTRADICTIONS for name, other in (pair, pair[::-1]) if name in given}
         if "on_exists" in given:
             gone |= {"force", "continue_train"} if answers["on_exists"] == "continue" else {"force", *CONTINUING}
         if "strategy" in given:

@@ -41,6 +41,8 @@ class Length:
     system: str | None
     """The system prompt that somebody chose; None: the one that most training rows have."""
     no_system: bool
+    thoughts: bool
+    """What was thought before an answer is learnt, too."""
 
     def fits(self, files: Files) -> Callable[[Row], bool]:
         """Whether the training on these files takes a row by its length."""
@@ -48,7 +50,8 @@ class Length:
         system, _ = self._read(files)
 
         def fits(row: Row) -> bool:
-            dialogue = Dialogue(tuple(row.messages), "", 0, unlearnt=row.unlearnt)
+            thoughts = tuple(row.thoughts) if self.thoughts else ()
+            dialogue = Dialogue(tuple(row.messages), "", 0, unlearnt=row.unlearnt, thoughts=thoughts)
             seen = Reader(system).with_system([dialogue], Path(), self.no_system)
             return longest(next(encoder.encode(seen))) <= self.most
 
@@ -61,7 +64,7 @@ class Length:
 
     def _read(self, files: Files) -> tuple[str | None, list[Dialogue]]:
         """The training's system prompt, and the dialogues of all files under it."""
-        reader = Reader(system=None if self.no_system else trim(self.system or "") or None)
+        reader = Reader(None if self.no_system else trim(self.system or "") or None, thoughts=self.thoughts)
         read = []
         for file, data in files:
             try:
@@ -77,7 +80,8 @@ class Length:
 def length_in(job: Job, listener: Listener) -> Length:
     """What the training of a job takes. Raises BaseModelError."""
     request = job.taken.request if job.taken else job.request
-    return _of_base(base_model_of(job, listener), job.plan.max_length, request)
+    thoughts = job.dataset is not None and job.dataset.has_thoughts
+    return _of_base(base_model_of(job, listener), job.plan.max_length, request, thoughts=thoughts)
 
 
 def length_meant(request: Request, history: History, listener: Listener) -> Length | None:
@@ -110,11 +114,13 @@ def length_meant(request: Request, history: History, listener: Listener) -> Leng
         if base is None:
             listener(Note("note.mend.no_base", {"source": record["source"]}))
             return None
-    return _of_base(base, most, take_over(request, run).request)
+    taken = take_over(request, run).request
+    return _of_base(base, most, taken, thoughts=taken.thoughts == "train")
 
 
-def _of_base(base: BaseModel, most: int, request: Request) -> Length:
+def _of_base(base: BaseModel, most: int, request: Request, *, thoughts: bool) -> Length:
     from lora_trainer.models.load import chat_format_of, load_tokenizer
 
     tokenizer = load_tokenizer(base)
-    return Length(tokenizer, chat_format_of(base, tokenizer), most, request.system, request.no_system)
+    chat_format = chat_format_of(base, tokenizer, thoughts=thoughts)
+    return Length(tokenizer, chat_format, most, request.system, request.no_system, thoughts)

@@ -105,9 +105,7 @@ def test_a_characters_own_data_are_found_by_its_name(home: Program) -> None:
     assert home.run_bare("--mend", "--data_dir", "nowhere", expect=4)["error"]["key"] == "error.data.no_folder"
 
 
-@pytest.mark.parametrize(
-    "flags", [("--epochs", "2"), ("--import", "a"), ("--history",), ("--seed", "1"), ("--clean",)]
-)
+@pytest.mark.parametrize("flags", [("--epochs", "2"), ("--import", "a"), ("--history",), ("--seed", "1"), ("--clean",)])
 def test_mending_trains_nothing_and_does_nothing_else(home: Program, flags: tuple[str, ...]) -> None:
     told = home.run_bare("--mend", *flags, expect=2)
     assert told["error"]["key"] == "error.flag.contradiction" and "--mend" in told["error"]["message"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,10 +23,15 @@ _PLACES = 3
 """Places of a repair that are shown where it is asked about."""
 
 
-def propose(files: Sequence[Path], screen: Screen, length: Length | None = None) -> list[Mended]:
-    """What all rules would make of the files, too long ones cut to a `length`. Raises DataError."""
+def propose(
+    files: Sequence[Path], screen: Screen, length: Length | None = None, without: Collection[str] = ()
+) -> list[Mended]:
+    """What all rules but those in `without` would make of the files, too long rows cut to a `length`.
+
+    Raises DataError.
+    """
     screen.listen(Doing("mend"))
-    mended = mending.look(files, length=length)
+    mended = mending.look(files, without, length)
     screen.settle()
     return mended
 
@@ -36,7 +41,9 @@ def show(mended: Sequence[Mended], screen: Screen, *, places: int) -> None:
     screen.lines(repairs(mended, screen.width, places))
 
 
-def one_by_one(mended: Sequence[Mended], screen: Screen, length: Length | None = None) -> list[Mended]:
+def one_by_one(
+    mended: Sequence[Mended], screen: Screen, length: Length | None = None, without: Collection[str] = ()
+) -> list[Mended]:
     """Ask about each repair by itself; what the files become by those that are wanted. Raises Back."""
     names = list(dict.fromkeys(name for each in mended for name in each.by_repair))
     refused: dict[str, bool] = {}
@@ -55,8 +62,8 @@ def one_by_one(mended: Sequence[Mended], screen: Screen, length: Length | None =
             continue
         refused[name] = chosen == "leave"
         at += 1
-    without = {name for name, is_refused in refused.items() if is_refused}
-    return mending.look([each.file for each in mended], without, length)
+    left = {name for name, is_refused in refused.items() if is_refused}
+    return mending.look([each.file for each in mended], left.union(without), length)
 
 
 def write(mended: Sequence[Mended], screen: Screen) -> list[Rewritten]:

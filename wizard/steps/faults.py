@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from pipeline.mending import Mended
     from pipeline.run.kept import TakenOver
 
+_THOUGHTS = ("thoughts",)
+"""The repair that isn't made before a training: what becomes of thoughts is a question of its own."""
+
 
 def ask_about_faults(draft: Draft, talk: Talk, error: DataError, taken: TakenOver | None) -> Draft | None:
     """The draft with which the dialogues are read once more; None: others are to be chosen. Raises Back."""
@@ -96,7 +99,7 @@ def _proposed(taken: TakenOver | None, talk: Talk, length: Length | None = None)
     if taken is None or taken.request.rows_of_run is not None:
         return []
     try:
-        proposed = asking.propose(files_read(taken.request), talk.screen, length)
+        proposed = asking.propose(files_read(taken.request), talk.screen, length, _THOUGHTS)
     except DataError:
         # what can't be read was told
         return []
@@ -110,7 +113,7 @@ def _mend(proposed: Sequence[Mended], talk: Talk, length: Length | None = None, 
     from wizard.mending import asking
 
     try:
-        chosen = asking.one_by_one(proposed, talk.screen, length) if one_by_one else proposed
+        chosen = asking.one_by_one(proposed, talk.screen, length, _THOUGHTS) if one_by_one else proposed
         written = asking.write(chosen, talk.screen)
     except Back:
         return False
