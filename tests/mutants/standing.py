@@ -292,9 +292,18 @@ BACKED_UP = (
     Mutant(
         "a tag that can't be deleted fails a model that stands",
         PUBLISH,
-        "            if not isinstance(error, Refused):\n                raise\n",
-        "            raise\n",
+        """        except Refused as error:
+            notes.append(Finding("note.publish.not_deleted"""",
+        """        except ZeroDivisionError as error:
+            notes.append(Finding("note.publish.not_deleted"""",
         (SWAPPED + "test_a_tag_that_ollama_does_not_delete_fails_nothing",),
+    ),
+    Mutant(
+        "a tag that Ollama refuses to delete once is left behind",
+        PUBLISH,
+        "        with contextlib.suppress(Refused):\n            return client.delete(tag, missing_ok=True)\n",
+        "",
+        (SWAPPED + "test_a_tag_that_ollama_refuses_to_delete_once_is_deleted_all_the_same",),
     ),
     Mutant(
         "a killed rehearsal stays in Ollama",
