@@ -292,10 +292,8 @@ BACKED_UP = (
     Mutant(
         "a tag that can't be deleted fails a model that stands",
         PUBLISH,
-        """        except Refused as error:
-            notes.append(Finding("note.publish.not_deleted"""",
-        """        except ZeroDivisionError as error:
-            notes.append(Finding("note.publish.not_deleted"""",
+        "        except Refused as error:\n            notes.append(Finding(",
+        "        except ZeroDivisionError as error:\n            notes.append(Finding(",
         (SWAPPED + "test_a_tag_that_ollama_does_not_delete_fails_nothing",),
     ),
     Mutant(
