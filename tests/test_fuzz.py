@@ -9,7 +9,7 @@ import pytest
 from tests.fuzz.__main__ import SEED, fuzz
 from tests.fuzz.kinds import KINDS, make_source
 
-CASES = {"gguf": 30, "safetensors": 30, "config": 30, "tokenizer_config": 20, "rows": 20}
+CASES = {"gguf": 30, "safetensors": 30, "config": 30, "tokenizer_config": 20, "rows": 20, "imports": 60}
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ from typing import Any
 
 from file_formats.gguf import ARRAY, STRING, GgufHead, encode, read_head
 from lora_trainer.errors import DataError, UserError
+from tests.fuzz.imports import mutate_import, use_import
 from tests.fuzz.mutations import changed, damaged, odd_value, overwritten, pick, written
 from tests.fuzz.rows import LAYOUTS, ROWS_OF_A_FILE
 from tests.support.tiny import make_tiny
@@ -227,4 +228,5 @@ KINDS = {
     "config": Kind(_mutated_json("config.json"), _use_folder, 1000),
     "tokenizer_config": Kind(_mutated_json("tokenizer_config.json"), _use_folder, 1000),
     "rows": Kind(_mutate_rows, _use_rows, 10_000 // ROWS_OF_A_FILE),
+    "imports": Kind(mutate_import, use_import, 10_000),
 }

@@ -192,13 +192,13 @@ def test_one_kind_after_the_other_is_taken_or_left(home: Program) -> None:
 
 
 def train(home: Program, **how: object) -> Terminal:
-    flags = ("--ollama_name", "linzhi", "--base_model", str(home.base), "--no_register")
+    flags = ("--ollama_name", "linzhi", "--base_model", str(home.base), "--no_register", "--no_compare")
     return talk(home, *flags, **how)  # type: ignore[arg-type]
 
 
 @pytest.mark.posix("a pseudo-terminal")
 @pytest.mark.parametrize(("columns", "language"), [(80, "zh"), (60, "en")])
-def test_a_conversation_that_begins_with_twelve_faults_ends_at_the_plan(
+def test_a_conversation_that_begins_with_twelve_faults_ends_in_training(
     home: Program, columns: int, language: str
 ) -> None:
     before = write(home, row(0), *TWELVE, codec="gb18030")
@@ -209,7 +209,11 @@ def test_a_conversation_that_begins_with_twelve_faults_ends_at_the_plan(
         terminal.send(ENTER).wait_for(says["keep"]).settled().send(ENTER)
         terminal.wait_for("14").wait_for(says["plan"])
         assert "--skip_bad_rows" not in terminal.everything[terminal.everything.rfind("14") :]
+        terminal.settled().send(ENTER)
+        assert terminal.finish() == 0
     assert (home.data / "train.jsonl.backup-1").read_bytes() == before
+    run = home.history.newest("linzhi")
+    assert run is not None and run.has_done("train") and run.record["data"]["rows"] == 14
 
 
 @pytest.mark.posix("a pseudo-terminal")
