@@ -11,6 +11,7 @@ from zipfile import ZIP_DEFLATED, ZipFile
 from data_desk.desk import gather, look
 from data_desk.dialogue import Choices, Dialogue
 from data_desk.privacy.stand_ins import StandIns
+from lora_trainer.data.formats import read_row
 from lora_trainer.errors import DataError
 from tests.data_desk.samples import all_samples
 
@@ -96,7 +97,7 @@ def use_import(folder: Path) -> None:
             raise DataError("error.import.nothing", files=str(given))
         add(dialogues, into.parent)
         lines = into.read_text(encoding="utf-8").splitlines(keepends=True)
-        assert lines[0] == OLD and all(json.loads(line)["messages"] for line in lines)
+        assert lines[0] == OLD and not any(read_row(json.loads(line)).faults for line in lines)
         assert {path.name for path in into.parent.iterdir()} <= {"train.jsonl", "train.jsonl.backup-1"}
     except DataError:
         assert into.read_text(encoding="utf-8") == OLD and len(list(into.parent.iterdir())) == 1
