@@ -77,7 +77,9 @@ def _readable(draft: Draft, run: Run | None, talk: Talk) -> Draft:
             else:
                 draft = ask_about_faults(draft, talk, error, taken) or _ask_where(draft, talk)
             continue
-        if (thoughts := _thoughts_left_out(data)) and draft.request.thoughts is None and draft.is_asked:
+        # of a model that is trained on that is known: it thinks, or it doesn't
+        is_open = draft.request.thoughts is None and draft.choice != "continue"
+        if is_open and draft.is_asked and (thoughts := _thoughts_left_out(data)):
             draft = draft.answer(thoughts=_ask_about_thoughts(thoughts, talk))
             continue
         if draft.base_shown is not None:
