@@ -41,8 +41,10 @@ class Row:
     """What was thought before each answer, in order; "" where nothing was, or nothing that is text."""
     thoughtful: int = 0
     """Answers before which a thought stood, of whatever kind."""
-    unfit_thoughts: list[dict[str, str]] = field(default_factory=list)
-    """Characters in thoughts that couldn't be learnt: a fault where they are to be, else nobody's concern."""
+    unfit_thoughts: list[tuple[str, str]] = field(default_factory=list)
+    """Places of thoughts, and a character there that couldn't be learnt: a fault where they are to be, else nobody's
+    concern.
+    """
     tools: int = 0
     """Turns of programs, and questions to them, that were left out."""
     faults: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -224,7 +226,7 @@ def _behind_thought(row: Row, turn: Turn, text: str) -> str:
     row.thoughts.append("\n\n".join(filter(None, thoughts)))
     row.thoughtful += answer != text or any(isinstance(each, str | list | dict) for each in told)
     if bad := _BAD.search(row.thoughts[-1]):
-        row.unfit_thoughts.append({"where": turn.where, "character": f"U+{ord(bad[0]):04X}"})
+        row.unfit_thoughts.append((turn.where, f"U+{ord(bad[0]):04X}"))
     return answer
 
 

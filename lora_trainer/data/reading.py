@@ -81,8 +81,8 @@ class Reader:
             for key, values in row.faults.items():
                 self.add("fault", path, found.number, key, **values)
             unfit = row.unfit_thoughts if self._thoughts else []
-            for values in unfit:
-                self.add("fault", path, found.number, "data.fault.bad_character", **values)
+            for where, character in unfit:
+                self.add("fault", path, found.number, "data.fault.bad_character", where=where, character=character)
             if row.faults or unfit:
                 continue
             counts["tools"] += row.tools
