@@ -234,12 +234,13 @@ def compare_and_keep(both: Comparing) -> Comparison | None:
 
 
 def keep(run: Run, record: Mapping[str, Any], seconds: float | None = None) -> None:
-    """Enter a comparison into a run's record, as a stage where it took `seconds`, and write comparison.md."""
+    """Write a comparison as comparison.md, and enter it into a run's record, as a stage where it took `seconds`."""
+    # the page first: what the record has isn't made again
+    keep_markdown(run, record)
     if seconds is None:
         run.update(comparison=dict(record))
     else:
         run.mark_done("compare", seconds, comparison=dict(record))
-    keep_markdown(run)
 
 
 def compared_with(run: Run, previous: Run | None, history: History, client: OllamaClient | None) -> Before:

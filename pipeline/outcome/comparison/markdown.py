@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
+from file_formats.durable import write_whole
 from pipeline.outcome.asked import Answer, Comparison, Side
 from pipeline.run.history import Run
 
@@ -14,10 +17,10 @@ _LONG_NUMBER = re.compile(r"^([0-9]{2,9})([.)])")
 _LINE_ENDS = re.compile("\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 
 
-def keep_markdown(run: Run) -> None:
-    """Write comparison.md beside a run's record, of the comparison that this has."""
-    text = comparison_markdown(run.record["name"], Comparison.from_record(run.record["comparison"]))
-    (run.folder / NAME).write_text(text, encoding="utf-8", newline="\n")
+def keep_markdown(run: Run, record: Mapping[str, Any]) -> None:
+    """Write comparison.md beside a run's record, of a comparison as that is to have it."""
+    text = comparison_markdown(run.record["name"], Comparison.from_record(record))
+    write_whole(run.folder / NAME, text.encode("utf-8"))
 
 
 def comparison_markdown(name: str, comparison: Comparison) -> str:
