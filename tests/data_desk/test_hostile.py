@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import json
+import random
 import struct
 import zlib
 from pathlib import Path
@@ -13,7 +15,10 @@ from data_desk import sample as sample_module
 from data_desk.png import text_chunks
 from data_desk.sample import open_sample
 from lora_trainer.errors import DataError, UserError
-from tests.fuzz.imports import taken
+from tests.data_desk.samples import all_samples
+from tests.fuzz.imports import harmed, taken
+
+SEED, CASES = 20_260, 400
 
 
 def chunk(kind: bytes, data: bytes, length: int | None = None) -> bytes:
@@ -28,9 +33,25 @@ def picture(*chunks: bytes) -> bytes:
 def rows_of(path: Path) -> int:
     """How many rows a file becomes; -1 where it is refused by an error that the user is told."""
     try:
-        return len(taken(path))
+        dialogues = taken(path)
     except UserError:
         return -1
+    for dialogue in dialogues:
+        json.dumps(dialogue.as_row, ensure_ascii=False).encode("utf-8")
+    return len(dialogues)
+
+
+@pytest.mark.timeout(300)
+def test_hundreds_of_broken_files_of_every_format_become_rows_or_are_refused(tmp_path: Path) -> None:
+    chance = random.Random(SEED)
+    samples = all_samples()
+    counts = []
+    for number in range(CASES):
+        path = tmp_path / "broken"
+        path.write_bytes(harmed(samples[number % len(samples)].path.read_bytes(), chance))
+        counts.append(rows_of(path))
+    # some are broken only a little
+    assert sum(count > 0 for count in counts) > CASES / 8 and -1 in counts
 
 
 def test_a_compressed_text_in_a_picture_is_not_unpacked(tmp_path: Path) -> None:
