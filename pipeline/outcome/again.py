@@ -45,7 +45,7 @@ def _asked(run: Run) -> dict[str, Any]:
         asked["system"] = record["system"]
     elif record.get("system_source") == "none":
         asked["no_system"] = True
-    if (record.get("chat_format") or {}).get("thought_after"):
+    if run.thinks:
         asked["thoughts"] = "train"
     served = record.get("parameters") or {}
     asked |= {name: served[name] for name in SAMPLING if name in served}

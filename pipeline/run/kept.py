@@ -64,7 +64,7 @@ def take_over(
             sources["data"] = "record"
         if sources["system"] == "default":
             request, sources["system"] = _with_recorded_system(request, run)
-        if request.thoughts is None and (run.record.get("chat_format") or {}).get("thought_after"):
+        if request.thoughts is None and run.thinks:
             request = replace(request, thoughts="train")
     elif shown is not None:
         serving, lost = serving_in_ollama(shown)

@@ -88,6 +88,11 @@ class Run:
         return self.adapter(point).relative_to(self.folder).as_posix()
 
     @property
+    def thinks(self) -> bool:
+        """Whether it was taught what is thought before an answer."""
+        return bool((self.record.get("chat_format") or {}).get("thought_after"))
+
+    @property
     def publications(self) -> list[dict[str, Any]]:
         """Every time that the run's model was put into Ollama, oldest first: `digest`, `gguf`, `backup`, `order`, …"""
         return list(self.record["publications"])

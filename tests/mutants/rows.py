@@ -62,8 +62,8 @@ MUTANTS = (
     Mutant(
         "a character that thinks is trained on without its thoughts",
         "pipeline/run/kept.py",
-        "if request.thoughts is None and (run.record",
-        'if request.thoughts == "strip" and (run.record',
+        "if request.thoughts is None and run.thinks",
+        'if request.thoughts == "strip" and run.thinks',
         ("tests/pipeline/test_thoughts.py::test_thoughts_that_are_taught_are_served_open_and_kept_from_run_to_run",),
     ),
     Mutant(
