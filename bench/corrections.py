@@ -56,7 +56,7 @@ def measured(options: argparse.Namespace, home: Path) -> str:
     answers = [said(runs[0])]
     for (question, answer), own in zip(PUT_RIGHT.items(), answers[0], strict=True):
         put_right(history, NAME, Correction(({"role": "user", "content": question},), answer, own))
-    go_on = ("--continue_train", "--from_run", "1", "--add_epochs", options.add_epochs)
+    go_on = ("--continue_train", "--from_run", str(runs[0].number), "--add_epochs", options.add_epochs)
     for way in ("--warm_start", "--from_scratch"):
         runs.append(trained(history, *go_on, way))
         answers.append(said(runs[-1]))

@@ -20,6 +20,7 @@ from lora_trainer.engine.memory import count_peak_anew, fit_memory
 from lora_trainer.errors import ResourceError
 from lora_trainer.events import Doing, Listener, Note, Sampled, TrainingStarted, ignore
 from lora_trainer.models.adapter import adapted_model, load_adapter
+from lora_trainer.models.layers import kinds_with_adapter
 from lora_trainer.models.load import silence_libraries
 from lora_trainer.models.source import BaseModel
 from lora_trainer.plan import TrainPlan
@@ -60,6 +61,8 @@ class TrainResult:
     peak_memory: int | None = None
     """The most bytes that one process held of the device's memory (of several, the first one); None where no checkpoint
     of these steps says it."""
+    adapted: dict[str, int] = field(default_factory=dict)
+    """Kind of layer (`q_proj`) -> how many of the model's got an adapter; empty where nothing was trained just now."""
 
 
 def train(
@@ -112,11 +115,13 @@ def train(
             return bool(val_rows) and not is_evaluated(history, total)
         return not (plan.early_stop and has_given_up(history))
 
+    adapted: dict[str, int] = {}
     if is_unfinished():
         if main:
             listener(Doing("model"))
         count_peak_anew(hardware.device)
         trainer = _trainer(arguments, base, tokenizer, train_rows, val_rows, plan, checkpoints, hardware)
+        adapted = kinds_with_adapter(trainer.model)
         trainer.listener = listener if main else ignore
         trainer.stop = stop
         trainer.points = points
@@ -160,6 +165,7 @@ def train(
         points=[] if interrupted else seen.points(points, published),
         samples=seen.samples(),
         general_loss=seen.general_loss(published),
+        adapted=adapted,
         peak_memory=max((entry["peak_memory"] for entry in history if "peak_memory" in entry), default=None),
     )
 

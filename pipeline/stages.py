@@ -224,6 +224,7 @@ def training_record(result: TrainResult, language: str = "zh") -> dict[str, Any]
         "dtype": result.dtype,
         **result.speed,
         **({"peak_memory": result.peak_memory} if result.peak_memory is not None else {}),
+        **({"adapted": result.adapted} if result.adapted else {}),
         "adapter": result.adapter.name,
         "points": [{**asdict(point), "samples": _said_at(point.step, samples)} for point in result.points],
         "samples": samples,

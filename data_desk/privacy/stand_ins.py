@@ -26,11 +26,14 @@ class StandIns:
             words = [rf"(?<!\w){re.escape(name)}(?!\w)" if name.isascii() else re.escape(name) for name in listed]
             needs = tuple(name.lower() for name in listed)
             self._details.insert(0, Detail("name", needs, re.compile("|".join(words))))
+        self._hint = _any_of({needed for detail in self._details for needed in detail.needs})
 
     def replace(self, text: str) -> str:
         """The text with a stand-in for every detail."""
-        chinese = is_chinese(text)
         lower = text.lower()
+        if not self._hint.search(lower):
+            return text
+        chinese = is_chinese(text)
         for detail in self._details:
             if any(needed in lower for needed in detail.needs):
                 text = detail.pattern.sub(lambda found, kind=detail.kind: self._replaced(kind, found, chinese), text)  # type: ignore[misc]
@@ -40,7 +43,7 @@ class StandIns:
         """The same dialogue with stand-ins; a system prompt has its, too."""
         if dialogue.row is not None:
             row = self._in_values(dialogue.row)
-            return Dialogue(tuple(read_row(row).messages), row)
+            return dialogue if row == dialogue.row else Dialogue(tuple(read_row(row).messages), row)
         return Dialogue(
             tuple({**message, "content": self.replace(message["content"])} for message in dialogue.messages)
         )
@@ -67,6 +70,13 @@ class StandIns:
         self.counts[kind] += 1
         at = whole.rindex(detail)
         return whole[:at] + self._known[key] + whole[at + len(detail) :]
+
+
+def _any_of(needs: set[str]) -> re.Pattern[str]:
+    """Finds whichever of some texts there is; those of one character together, which is one look at each character."""
+    single = "".join(re.escape(needed) for needed in sorted(needs) if len(needed) == 1)
+    longer = [re.escape(needed) for needed in sorted(needs) if len(needed) > 1]
+    return re.compile("|".join([*([f"[{single}]"] if single else []), *longer]))
 
 
 def _is_card(digits: str) -> bool:

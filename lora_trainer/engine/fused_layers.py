@@ -7,6 +7,7 @@ back, and has the sum of its gradients built in place.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import MethodType
@@ -27,10 +28,16 @@ class _Layer(NamedTuple):
     """(O, R)."""
     scale: float
 
-    def forward(self, rows: Any) -> tuple[Any, Any]:
-        """(N, I) -> (N, O), and A x (N, R) for the way back."""
+    def forward(self, rows: Any, out: Any = None) -> tuple[Any, Any]:
+        """(N, I) -> (N, O), written into `out` where that is given, and A x (N, R) for the way back."""
         low = rows @ self.a.T
-        return functional.linear(rows, self.weight, self.bias).addmm_(low, self.b.T, alpha=self.scale), low
+        if out is None:
+            out = functional.linear(rows, self.weight, self.bias)
+        elif self.bias is None:
+            torch.mm(rows, self.weight.T, out=out)
+        else:
+            torch.addmm(self.bias, rows, self.weight.T, out=out)
+        return out.addmm_(low, self.b.T, alpha=self.scale), low
 
     def backward(self, upstream: Any, rows: Any, low: Any, into: Any = None, *, want: bool = True) -> tuple[Any, ...]:
         """The gradients of x (N, I), added to those `into`, of A and of B, from that of the output (N, O)."""
@@ -48,10 +55,12 @@ class _FusedLinear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Any, *layer: Any) -> Any:
         rows = x.reshape(-1, x.shape[-1])
-        out, low = _Layer(*layer).forward(rows)
+        # not a view, which no model may change in place (OLMo's clip_qkv does) where a function of ours gives it
+        out = x.new_empty(*x.shape[:-1], len(layer[0]))
+        _, low = _Layer(*layer).forward(rows, out.view(len(rows), -1))
         ctx.save_for_backward(rows, low, *layer[:-1])
         ctx.scale = layer[-1]
-        return out.view(*x.shape[:-1], -1)
+        return out
 
     @staticmethod
     def backward(ctx: Any, upstream: Any) -> Any:
@@ -70,10 +79,11 @@ class _FusedGated(torch.autograd.Function):
         rows = x.reshape(-1, x.shape[-1])
         gated, gate_low = gate.forward(rows)
         raised, up_low = up.forward(rows)
-        out, down_low = down.forward(activation.forward(gated).mul_(raised))
+        out = x.new_empty(x.shape)
+        _, down_low = down.forward(activation.forward(gated).mul_(raised), out.view(rows.shape))
         ctx.save_for_backward(rows, gated, raised, gate_low, up_low, down_low, *gate[:-1], *up[:-1], *down[:-1])
         ctx.scales, ctx.activation = (gate.scale, up.scale, down.scale), activation
-        return out.view(x.shape)
+        return out
 
     @staticmethod
     def backward(ctx: Any, upstream: Any) -> Any:
@@ -138,8 +148,8 @@ def fuse_layers(model: Any) -> None:
     norm only where it is seen to compute the same. All of it is for float32 weights, norms also for a CPU alone; what
     has another type, dropout or 4 bits keeps its own way, and so does a layer whose adapter is switched off or merged.
     """
-    gated: list[Any] = []
-    for module in list(model.modules()):
+    blocks: dict[str, Any] = {}
+    for name, module in list(model.named_modules()):
         scale = _norm_scale(module)
         if scale is not None:
             module.forward = MethodType(_norm_forward(scale, _epsilon(module), module.forward), module)
@@ -148,10 +158,12 @@ def fuse_layers(model: Any) -> None:
         elif (activation := _gated_activation(module)) is not None:
             module.forward = MethodType(_gated_forward(activation, module.forward), module)
             module.positions = None
-            gated.append(module)
-    if gated and len(gated) == model.config.get_text_config().num_hidden_layers:
+            blocks[name] = module
+    # a layer's own, not a part of what routes its tokens to experts
+    last = re.compile(rf".*\.{model.config.get_text_config().num_hidden_layers - 1}\.\w+")
+    if found := [block for name, block in blocks.items() if last.fullmatch(name)]:
         # in a tuple, or it would be a second module of the same weights, and saved twice
-        model.last_block = (gated[-1],)
+        model.last_block = tuple(found[:1])
 
 
 @contextmanager
@@ -266,7 +278,7 @@ def _gated_forward(activation: _Activation, usual: Callable[[Any], Any]) -> Call
         if not all(_usual(part, x) for part in parts):
             return usual(x)
         layers = [part for layer in parts for part in _layer(layer)]
-        if block.positions is None:
+        if block.positions is None or x.dim() != 3:
             return _FusedGated.apply(x, activation, *layers)
         return torch.zeros_like(x).index_put(
             block.positions, _FusedGated.apply(x[block.positions], activation, *layers)

@@ -106,7 +106,9 @@ class _BlockAttention(torch.autograd.Function):
         # (K, G, T, D) and, keys and values together, (2 K, T, D)
         queries = (query[0] * scale).view(shared, heads // shared, tokens, width)
         pairs = torch.cat((key[0], value[0]))
-        out = query.new_empty(tokens, shared, heads // shared, value.shape[-1])
+        # not a view, which no model may change in place where a function of ours gives it
+        given = query.new_empty(1, tokens, heads, value.shape[-1])
+        out = given.view(tokens, shared, heads // shared, value.shape[-1])
         room = query.new_empty(heads * max(block.mask.numel() for block in blocks))
         for block in blocks:
             keys, values = pairs.index_select(1, block.keys).chunk(2)
@@ -114,7 +116,7 @@ class _BlockAttention(torch.autograd.Function):
             out[block.own] = _heads(torch.bmm(attention, values), out)
         ctx.save_for_backward(queries, pairs)
         ctx.blocks, ctx.scale = blocks, scale
-        return out.view(1, tokens, heads, -1)
+        return given
 
     @staticmethod
     def backward(ctx: Any, upstream: Any) -> Any:

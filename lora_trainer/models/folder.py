@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from file_formats.errors import BrokenFile
 from file_formats.safetensors import INDEX, SafetensorsHead, read_head, weight_files
 from lora_trainer.errors import BaseModelError
+from lora_trainer.models.text_tower import is_of_text, is_wrapper, text_type
 
 _CONFIGURATION = ("config.json", "tokenizer*", "vocab*", "merges.txt", "*.jinja", "*.tiktoken", "added_tokens.json",
                   "special_tokens_map.json")  # fmt: skip
@@ -28,7 +30,7 @@ class ModelFolder:
     architecture: str
     """transformers' name, e.g. "Qwen2ForCausalLM"."""
     parameters: int
-    """Weights in its files."""
+    """Weights in its files; of a model that takes more than text, those of the text model within."""
     digest: str
     """sha256 over file names, sizes, headers and ends: a copy has the same, a model trained further has not."""
 
@@ -39,13 +41,19 @@ def check_folder(folder: Path) -> ModelFolder:
     if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "vocab.json")):
         raise BaseModelError("error.base_model.no_tokenizer", path=str(folder))
     digest = hashlib.sha256()
-    parameters = tensors = 0
+    heads: list[SafetensorsHead] = []
     for file in _weight_files(folder):
         head, sample = _safetensors(file)
         digest.update(f"{file.name} {file.stat().st_size} ".encode() + sample)
-        parameters += head.parameters
-        tensors += len(head.tensors)
+        heads.append(head)
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    tensors = sum(len(head.tensors) for head in heads)
+    if is_wrapper(config):
+        own = is_of_text(name for head in heads for name in head.tensors)
+        sizes = (math.prod(entry.shape) for head in heads for name, entry in head.tensors.items() if name in own)
+        parameters = sum(sizes)
+    else:
+        parameters = sum(head.parameters for head in heads)
     for name in _LAYERS & config.keys():
         check_layers(folder / "config.json", config[name], tensors)
     return ModelFolder(architecture, parameters, digest.hexdigest())
@@ -59,6 +67,11 @@ def check_layers(path: Path, layers: Any, tensors: int) -> None:
     if type(layers) is not int or not 0 < layers <= tensors:
         reason = f"{layers!r:.40} layers, {tensors} tensors"
         raise BaseModelError("error.base_model.broken_config", path=str(path), reason=reason)
+
+
+def weight_names(folder: Path) -> list[str]:
+    """The names of all weights in a folder's files; raises BaseModelError where they aren't all there."""
+    return [name for file in _weight_files(folder) for name in _safetensors(file)[0].tensors]
 
 
 def configuration_files(folder: Path) -> dict[str, str]:
@@ -93,7 +106,8 @@ def check_config(folder: Path) -> str:
         raise BaseModelError("error.base_model.broken_config", path=str(config_file), reason=str(error)) from error
     if config.get("is_encoder_decoder"):
         raise BaseModelError("error.base_model.encoder_decoder", architecture=name)
-    if "vision_config" in config or "audio_config" in config:
+    wrapper = is_wrapper(config)
+    if wrapper and text_type(config) is None:
         raise BaseModelError("error.base_model.multimodal", architecture=name)
     quantization = config.get("quantization_config")
     if quantization:
@@ -102,7 +116,7 @@ def check_config(folder: Path) -> str:
 
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as KNOWN
 
-    if name != KNOWN.get(model_type):
+    if name != KNOWN.get(model_type) and not wrapper:
         if "auto_map" in config or name.endswith("ForCausalLM"):
             raise BaseModelError("error.base_model.unknown_architecture", architecture=name)
         raise BaseModelError("error.base_model.not_causal", architecture=name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import sys
 from contextlib import suppress
 from functools import lru_cache
@@ -12,10 +13,11 @@ from typing import Any
 from file_formats.gguf import read_head
 from lora_trainer.chat_format import ChatFormat, find_chat_format
 from lora_trainer.errors import BaseModelError
-from lora_trainer.models.folder import foreign_code
+from lora_trainer.models.folder import foreign_code, weight_names
 from lora_trainer.models.gguf_reader import quicken_reader
 from lora_trainer.models.quantization import keep_gradients, quantization
 from lora_trainer.models.source import BaseModel
+from lora_trainer.models.text_tower import is_wrapper, renamed, text_config
 
 
 def load_config(base: BaseModel) -> Any:
@@ -37,6 +39,8 @@ def _config(base: BaseModel) -> Any:
     except Exception as error:  # every family checks its own values in its own way
         raise _broken_config(base, error) from error
     if base.kind == "folder":
+        if takes_more_than_text(base):
+            config = text_config(config, weight_names(base.path))
         # a name of a kernel there would have code fetched from the hub
         config._attn_implementation = config._experts_implementation = None
         return config
@@ -56,6 +60,13 @@ def _config(base: BaseModel) -> Any:
     if window and getattr(config, "sliding_window", None):
         config.sliding_window = window
     return config
+
+
+def takes_more_than_text(base: BaseModel) -> bool:
+    """Whether a base model takes images or sound as well, of which nothing is trained or published."""
+    if base.kind != "folder":
+        return False
+    return is_wrapper(json.loads((base.path / "config.json").read_text(encoding="utf-8")))
 
 
 def _where(base: BaseModel) -> tuple[Path, dict[str, Any]]:
@@ -150,6 +161,8 @@ def load_model(base: BaseModel, device: str, dtype: str, *, four_bits: bool = Fa
     options["adapter_kwargs"] = {"subfolder": "none"}
     # told below, by name: left to itself it would only warn, and put random numbers where weights are missing
     options |= {"ignore_mismatched_sizes": True, "output_loading_info": True}
+    if takes_more_than_text(base):
+        options["key_mapping"] = renamed(weight_names(base.path))
     if base.kind == "gguf":
         options["quantization_config"] = GgufConfig(dequantize=True)
         # this bar of theirs has no switch

@@ -107,6 +107,8 @@ def plan_folder(
     except NotImplementedError as error:
         raise ConversionError("error.export.architecture", architecture=architecture) from error
     kind = gguf.LlamaFileType(FILE_TYPES[file_type].number)
+    # what guesses several tokens ahead would go on guessing what the base model says; and many files don't have it
+    model_class.no_mtp = True
     # left to itself it takes whatever is called model*.safetensors, and pickles where nothing is
     names = weight_files(folder)
     ModelBase.get_model_part_names = lambda *_: names

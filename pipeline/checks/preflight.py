@@ -89,21 +89,28 @@ def _checked(job: Job, listener: Listener) -> Prepared | None:
 
 def _check_base(job: Job, base: BaseModel, listener: Listener) -> None:
     """Whether the base model can be trained, converted and stored."""
+    from lora_trainer.models.adapter import layers_of
     from lora_trainer.models.folder import foreign_code
-    from lora_trainer.models.load import check_weights
+    from lora_trainer.models.load import check_weights, takes_more_than_text
     from ollama_export.gguf.export import supported_architecture
     from ollama_export.gguf.from_gguf import ARCHITECTURES
 
     if code := foreign_code(base.path):
         listener(Note("note.base.foreign_code", {"source": base.source, "code": ", ".join(code)}))
-    with checking(listener, "architecture"):
+    if takes_more_than_text(base):
+        listener(Note("note.base.text_alone", {"source": base.source}))
+    with checking(listener, "architecture") as facts:
         if not supported_architecture(base.path, base.kind, job.request.llama_cpp):
             values = {"architecture": base.architecture, "source": base.source}
             if base.kind == "gguf":
                 raise BaseModelError("error.base.not_mergeable", known=", ".join(ARCHITECTURES), **values)
             raise BaseModelError("error.base.not_convertible", **values)
         check_weights(base)
+        layers = layers_of(base, job.plan)
+        facts |= {"layers": len(layers.names), "kinds": ", ".join(layers.kinds)}
         check_quantizer(job.serving.quantize)
+    if layers.experts:
+        listener(Note("note.adapter.no_experts", {"source": base.source}))
     with checking(listener, "disk") as facts:
         facts |= check_disk(job, base, listener)
 

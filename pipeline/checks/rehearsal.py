@@ -51,7 +51,6 @@ def rehearse(job: Job, prepared: Prepared, listener: Listener) -> None:
     tokens are checked at the end.
     """
     from lora_trainer.engine.hardware import detect
-    from lora_trainer.models.adapter import check_layers
     from lora_trainer.models.tiny import make_tiny_model
     from lora_trainer.trial_steps import adapter_after_steps
     from ollama_export.gguf.export import export_gguf
@@ -59,7 +58,6 @@ def rehearse(job: Job, prepared: Prepared, listener: Listener) -> None:
 
     with own_folder("rehearsal") as folder:
         with checking(listener, "rehearsal_export"):
-            check_layers(prepared.base, job.plan)
             tiny = make_tiny_model(prepared.base, Path(folder) / "tiny")
             if tiny is None:
                 raise Skip("check.no_tiny_model")

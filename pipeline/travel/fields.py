@@ -178,6 +178,7 @@ SHAPES: dict[str, Shape] = {
         "dtype": Maybe(_is_line),
         "device_name": Maybe(_is_line),
         "adapter": _is_line,
+        "adapted": Maybe(Each(_is_count)),
         "points": Maybe([_KEPT_POINT]),
         "samples": Maybe([{**_SAMPLE, "step": _is_count}]),
         "general_loss": Maybe({"language": _is_line, "before": Maybe(float), "after": Maybe(float)}),

@@ -78,13 +78,6 @@ MUTANTS = (
         (_LICENCES + "test_the_licence_in_a_folder_goes_into_ollama_and_with_what_is_made_of_that",),
     ),
     Mutant(
-        "layers whose adapter no export can read are trained",
-        "pipeline/checks/rehearsal.py",
-        "            check_layers(prepared.base, job.plan)\n",
-        "",
-        (_RUNS + "test_layers_whose_adapter_no_export_can_read_are_refused_before_the_training",),
-    ),
-    Mutant(
         "a model that Ollama converts is another one",
         "ollama_export/proof.py",
         'same = not parts or (parts == ["FROM"] and is_held(findings, greedy))',

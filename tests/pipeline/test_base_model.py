@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 
+from file_formats.gguf import read_head
 from ollama_export.gguf.lora_delta import read_adapter
 from ollama_export.server.client import OllamaClient
 from tests.ollama_server.server import OllamaServer
 from tests.ollama_server.tiny_gguf import make_tiny_gguf
+from tests.support.architectures import make
 from tests.support.exports import export, tensors
 from tests.support.foreign_code import MARK, add_code
 from tests.support.hub_server import COMMIT, NEXT, HubServer
@@ -259,33 +261,33 @@ def test_a_model_that_chats_by_the_template_beside_it_is_not_said_to_have_never_
         assert program.run("--base_model", f"ollama:{name}", expect=6)["error"]["key"] == key
 
 
-EXPERTS = {
-    # of which the rehearsal can make no tiny model
-    "deepseek_v2": {
-        "num_key_value_heads": 4, "kv_lora_rank": 32, "q_lora_rank": None, "qk_nope_head_dim": 16, "v_head_dim": 16,
-        "qk_rope_head_dim": 8, "head_dim": 8, "n_routed_experts": 4, "n_shared_experts": 1, "num_experts_per_tok": 2,
-        "moe_intermediate_size": 64, "first_k_dense_replace": 1, "n_group": 1, "topk_group": 1,
-    },
-    "mixtral": {"num_key_value_heads": 2, "num_local_experts": 4, "num_experts_per_tok": 2},
-}  # fmt: skip
-"""Architectures whose experts are one tensor -> their sizes, small."""
-
-
-@pytest.mark.parametrize("architecture", EXPERTS)
-def test_layers_whose_adapter_no_export_can_read_are_refused_before_the_training(
-    program: Program, architecture: str
+@pytest.mark.parametrize("architecture", ["deepseek_v3", "mixtral"])
+def test_experts_stay_as_they_are_which_is_told_and_the_rest_learns(
+    program: Program, client: OllamaClient, architecture: str
 ) -> None:
-    from transformers import AutoConfig, AutoModelForCausalLM
+    for file in program.base.iterdir():
+        file.unlink()
+    make(architecture, program.base)
+    told = program.run()
+    assert told["status"] == "done" and [model["name"] for model in client.tags()] == ["zzhua:latest"]
+    assert "has experts" in told["shown"] and "LoRA on" in told["shown"]
+    run = program.newest
+    assert run is not None
+    adapted = run.record["training"]["adapted"]
+    assert "o_proj" in adapted and "gate_proj" not in adapted and sum(adapted.values()) == 2 * len(adapted)
 
-    given = json.loads((program.base / "config.json").read_text(encoding="utf-8"))
-    kept = {name: given[name] for name in ("vocab_size", "eos_token_id", "pad_token_id", "bos_token_id")}
-    sizes = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
-    config = AutoConfig.for_model(architecture, **kept, **sizes, **EXPERTS[architecture])
-    (program.base / "model.safetensors").unlink()
-    AutoModelForCausalLM.from_config(config).save_pretrained(program.base)
-    refused = program.run(expect=6)
-    assert refused["error"]["key"] == "error.base.experts" and ".mlp.experts" in refused["error"]["message"]
-    assert program.newest is None and "Training" not in refused["shown"].partition("Checks zzhua")[2]
+
+def test_of_a_model_that_sees_the_text_model_is_trained_and_published_and_that_is_told_before(
+    program: Program, client: OllamaClient
+) -> None:
+    for file in program.base.iterdir():
+        file.unlink()
+    make("gemma3", program.base)
+    told = program.run()
+    assert told["status"] == "done"
+    assert "can't see or hear" in told["shown"].partition("Training zzhua")[0]
+    names = [tensor.name for tensor in read_head(client.blob_path("zzhua")).tensors]
+    assert names and all(name.startswith(("blk.", "token_embd", "output")) for name in names)
 
 
 def test_a_folders_own_code_is_named_and_never_run_from_the_checks_to_the_gguf(

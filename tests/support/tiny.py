@@ -88,8 +88,8 @@ TOKENIZERS: dict[str, tuple[str, list[str], str | None, str, str, str, str]] = {
     "qwen3": ("bpe", ["<|endoftext|>", "<|im_start|>", "<|im_end|>"], None, "<|im_end|>", "<|endoftext|>",
               "Qwen2Tokenizer", QWEN3),
     # one of those for which llama.cpp's converter would run code that lies beside the weights
-    "glm4": ("bpe", ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|user|>"], None, "<|im_end|>", "<|endoftext|>",
-             "PreTrainedTokenizerFast", CHATML),
+    "glm4": ("bpe", ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|user|>", "[gMASK]", "<sop>"], None, "<|im_end|>",
+             "<|endoftext|>", "PreTrainedTokenizerFast", CHATML),
     "llama": ("bpe", ["<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"],
               "<|begin_of_text|>", "<|eot_id|>", "<|end_of_text|>", "PreTrainedTokenizerFast", LLAMA3),
     "mistral": ("bpe", ["<unk>", "<s>", "</s>", "[INST]", "[/INST]", "<pad>"], "<s>", "</s>", "<pad>",
@@ -105,7 +105,7 @@ TOKENIZERS: dict[str, tuple[str, list[str], str | None, str, str, str, str]] = {
 
 def make_tiny(folder: Path, family: str = "qwen2", *, tied: bool = True, shards: int = 1, seed: int = 0) -> Path:
     """Write a model folder (below 1 MB, bfloat16) of `family` that transformers and llama.cpp's converter both read."""
-    model = _random_model(_config(family, _write_tokenizer(folder, family).get_vocab(), tied), seed)
+    model = _random_model(_config(family, write_tokenizer(folder, family).get_vocab(), tied), seed)
     size = sum(p.numel() * p.element_size() for p in model.parameters())
     model.save_pretrained(folder, max_shard_size=size + 1 if shards == 1 else size // shards + 1)
     return folder
@@ -122,7 +122,7 @@ def make_speaker(folder: Path, *, says: Sequence[int] = (), seed: int = 0) -> Pa
     """
     import torch
 
-    tokenizer = _write_tokenizer(folder, "qwen2")
+    tokenizer = write_tokenizer(folder, "qwen2")
     vocabulary = tokenizer.get_vocab()
     model = _random_model(_config("qwen2", vocabulary, tied=False), seed)
     end, newline = vocabulary["<|im_end|>"], vocabulary["Ċ"]
@@ -214,7 +214,8 @@ def _config(family: str, vocabulary: dict[str, int], tied: bool) -> Any:
     return AutoConfig.for_model("gemma3_text" if family == "gemma3" else family, **shape)
 
 
-def _write_tokenizer(folder: Path, family: str) -> Any:
+def write_tokenizer(folder: Path, family: str) -> Any:
+    """Write the files of a small tokenizer of a family's style, with a chat template; the tokenizer."""
     folder.mkdir(parents=True, exist_ok=True)
     kind, special, bos, eos, pad, tokenizer_class, template = TOKENIZERS[family]
     tokenizer = _byte_level(special) if kind == "bpe" else _sentencepiece(folder, family, special)

@@ -138,7 +138,7 @@ FAULTS: list[tuple[str, Callable[[Path], None]]] = [
     ("incomplete", lfs_pointer),
     ("quantized", change_config(quantization_config={"quant_method": "gptq"})),
     ("encoder_decoder", change_config(is_encoder_decoder=True, architectures=["T5ForConditionalGeneration"])),
-    ("multimodal", change_config(vision_config={}, architectures=["Qwen2_5_VLForConditionalGeneration"])),
+    ("multimodal", change_config(vision_config={"depth": 1}, text_config={"model_type": "glm4v_text"})),
     ("not_causal", change_config(model_type="bert", architectures=["BertModel"])),
     ("unknown_architecture", change_config(model_type="new", architectures=["NewForCausalLM"], auto_map={})),
 ]  # fmt: skip

@@ -1,0 +1,1 @@
+"""Which architectures can be trained and published: a tiny model of each goes the whole way."""
