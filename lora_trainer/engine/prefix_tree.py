@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import Any
 
 from lora_trainer.data.encode import EncodedSequence
+from lora_trainer.engine.chains import common, read_ids
 
 WORTH = 0.9
 """A tree is used where it has at most this share of the padded rectangles' tokens."""
@@ -51,12 +52,12 @@ def tree_batches(sequences: Sequence[EncodedSequence], token_budget: int) -> lis
     Sequences in lexical order are in depth-first order: neighbours share the longest beginnings, so a cut between two
     of them repeats the least.
     """
-    ordered = sorted(sequences, key=lambda sequence: sequence.prompt_ids + sequence.completion_ids)
+    ordered = sorted(sequences, key=read_ids)
     groups: list[list[EncodedSequence]] = []
     size, before = 0, list[int]()
     for sequence in ordered:
-        ids = (sequence.prompt_ids + sequence.completion_ids)[:-1]
-        new = len(ids) - _common(before, ids)
+        ids = read_ids(sequence)
+        new = len(ids) - common(before, ids)
         if groups and size + new <= token_budget:
             groups[-1].append(sequence)
             size += new
@@ -79,8 +80,8 @@ def _tree(ordered: Sequence[EncodedSequence]) -> TreeBatch:
     wanted: dict[tuple[int, int], int] = {}
     for sequence in ordered:
         # nothing is predicted from a sequence's last token, so it isn't read
-        own = (sequence.prompt_ids + sequence.completion_ids)[:-1]
-        shared = _common(before, own)
+        own = read_ids(sequence)
+        shared = common(before, own)
         for index in path[shared:]:
             ends[index] = len(ids)
         del path[shared:]
@@ -110,25 +111,14 @@ def _tree(ordered: Sequence[EncodedSequence]) -> TreeBatch:
     )
 
 
-def _common(one: Sequence[int], other: Sequence[int]) -> int:
-    """How many ids two lists begin with in common."""
-    count = 0
-    for a, b in zip(one, other, strict=False):
-        if a != b:
-            break
-        count += 1
-    return count
-
-
 def fork(sequences: Sequence[EncodedSequence]) -> list[EncodedSequence]:
     """Two of the sequences that begin alike and then part, the first such neighbours in lexical order; else none.
 
     One that only goes on where another ends, as a dialogue's next turn does, makes no branch.
     """
-    ordered = sorted(sequences, key=lambda sequence: sequence.prompt_ids + sequence.completion_ids)
-    for pair in pairwise(ordered):
-        read = [(sequence.prompt_ids + sequence.completion_ids)[:-1] for sequence in pair]
-        if 0 < _common(*read) < min(map(len, read)):
+    for pair in pairwise(sorted(sequences, key=read_ids)):
+        read = [read_ids(sequence) for sequence in pair]
+        if 0 < common(*read) < min(map(len, read)):
             return list(pair)
     return []
 

@@ -9,10 +9,11 @@ from pathlib import Path
 from file_formats.gguf import GgufHead
 from file_formats.safetensors import read_head, weight_files
 from lora_trainer.errors import ConversionError
-from ollama_export.gguf.from_folder import bare_name, plan_folder
+from ollama_export.gguf.from_folder import plan_folder
 from ollama_export.gguf.from_gguf import plan_gguf, tensor_names
 from ollama_export.gguf.head import gguf_head
 from ollama_export.gguf.lora_delta import LoraDelta
+from ollama_export.gguf.weight_names import bare_name, trained_names
 
 _LAYER = re.compile(r"(?<=\.)\d+(?=\.)")
 
@@ -48,8 +49,10 @@ def _nothing(shape: tuple[int, ...]) -> LoraDelta:
 
 
 def _shapes_in_folder(folder: Path) -> dict[str, tuple[int, ...]]:
+    """By the names that transformers has for them."""
     heads = (read_head(folder / file) for file in weight_files(folder))
-    return {name: tuple(entry.shape) for head in heads for name, entry in head.tensors.items()}
+    shapes = {name: tuple(entry.shape) for head in heads for name, entry in head.tensors.items()}
+    return {trained: shapes[name] for name, trained in trained_names(folder, shapes).items()}
 
 
 def _shapes_in_gguf(head: GgufHead, adapted: Iterable[str]) -> dict[str, tuple[int, ...]]:

@@ -21,6 +21,7 @@ from file_formats.safetensors import weight_files
 from lora_trainer.errors import ConversionError
 from ollama_export.gguf.lora_delta import LoraDelta, to_float32
 from ollama_export.gguf.rounding import QUICK, Hear, encoded_pieces
+from ollama_export.gguf.weight_names import bare_name, trained_names
 
 if TYPE_CHECKING:
     import numpy as np
@@ -114,7 +115,7 @@ def plan_folder(
     ModelBase.get_model_part_names = lambda *_: names
     converter = model_class(folder, kind, folder / "model.gguf", model_name=name)
     own_tensors, own_pre_tokenizer = converter.get_tensors, converter.get_vocab_base_pre
-    by_weight = _match(deltas, list(converter.model_tensors))
+    by_weight = _match(deltas, list(converter.model_tensors), folder)
 
     def merged_tensors() -> Iterator[tuple[str, Any]]:
         for weight, tensor in own_tensors():
@@ -150,17 +151,13 @@ def _metadata(writer: Any) -> dict[str, bytes]:
     return {key: encode(v.value, v.type, v.sub_type) for key, v in writer.kv_data[0].items()}
 
 
-def bare_name(name: str) -> str:
-    """A weight's name without the parts that say "this is the text model".
-
-    The converter and newer transformers leave them out or move them.
-    """
-    return ".".join(part for part in name.split(".") if part not in ("model", "language_model", "text_model"))
-
-
-def _match(deltas: dict[str, LoraDelta], weights: list[str]) -> dict[str, LoraDelta]:
+def _match(deltas: dict[str, LoraDelta], weights: list[str], folder: Path) -> dict[str, LoraDelta]:
     by_bare = {bare_name(name): delta for name, delta in deltas.items()}
-    return {weight: by_bare[bare_name(weight)] for weight in weights if bare_name(weight) in by_bare}
+    found = {weight: by_bare[bare_name(weight)] for weight in weights if bare_name(weight) in by_bare}
+    if len(found) < len(deltas):
+        names = trained_names(folder, weights)
+        found |= {weight: by_bare[bare] for weight, name in names.items() if (bare := bare_name(name)) in by_bare}
+    return found
 
 
 def _merged(tensor: Any, delta: LoraDelta | None, lazy: Any) -> Any:

@@ -80,7 +80,7 @@ class DataSize:
             supervised=supervised / looked_at * total,
             validated=_computed(self.val_talks, large, token_budget),
             validated_answers=_answers(self.val_talks, large),
-            longest=max((sum(_lengths(talk, large)[-1:]) for talk in self.talks), default=0.0),
+            longest=max((talk.prompt[large] + _own(talk, large) for talk in self.talks if talk.turns), default=0.0),
         )
 
 
@@ -130,30 +130,29 @@ def _talk(dialogue: Dialogue) -> _Talk:
     return _Talk(system or "", (small + _TURN, large + _TURN), tuple(turns))
 
 
-def _lengths(talk: _Talk, large: bool) -> list[float]:
-    """Tokens of each of a dialogue's sequences: an answer with everything before it."""
-    lengths, so_far = [], talk.prompt[large]
-    for before, answer in talk.turns:
-        so_far += before[large] + answer[large]
-        lengths.append(so_far)
-    return lengths
-
-
 def _answers(talks: Sequence[_Talk], large: bool) -> float:
     return sum(answer[large] for talk in talks for _, answer in talk.turns)
 
 
 def _computed(talks: Sequence[_Talk], large: bool, token_budget: int) -> float:
-    """Positions that the engine computes for one step's dialogues: as trees, or padded where these save too little."""
+    """Positions that the engine computes for one step's dialogues: as trees, or padded where these save too little.
+
+    A dialogue's answers are one row, as they are with most chat formats.
+    """
     trees = 0.0
     for system, count in Counter(talk.system for talk in talks).items():
         same = [talk for talk in talks if talk.system == system]
-        own = sum(before[large] + answer[large] for talk in same for before, answer in talk.turns)
+        own = sum(_own(talk, large) for talk in same)
         shared = same[0].prompt[large]
         # each tree has the beginning of its own
         room = max(token_budget - shared, own / count)
         trees += own + shared * max(1, -(-own // room))
-    lengths = [max(1, round(length)) for talk in talks for length in _lengths(talk, large)]
+    lengths = [max(1, round(talk.prompt[large] + _own(talk, large))) for talk in talks if talk.turns]
     groups = grouped_by_length([range(length) for length in lengths], token_budget)
     padded = sum(len(group) * len(group[0]) for group in groups)
     return trees if trees <= WORTH * padded else float(padded)
+
+
+def _own(talk: _Talk, large: bool) -> float:
+    """Tokens of a dialogue behind its prompt."""
+    return sum(before[large] + answer[large] for before, answer in talk.turns)

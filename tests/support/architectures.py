@@ -12,7 +12,7 @@ SIZES: dict[str, Any] = {
 EXPERTS: dict[str, Any] = {
     "num_experts": 4, "num_local_experts": 4, "n_routed_experts": 4, "num_experts_per_tok": 2, "n_shared_experts": 1,
     "moe_intermediate_size": 64, "shared_expert_intermediate_size": 64, "first_k_dense_replace": 1, "n_group": 1,
-    "topk_group": 1, "decoder_sparse_step": 1, "num_shared_experts": 1,
+    "topk_group": 1, "decoder_sparse_step": 1, "num_shared_experts": 1, "scoring_func": "sigmoid",
 }  # fmt: skip
 LATENT: dict[str, Any] = {
     "num_key_value_heads": 4, "kv_lora_rank": 32, "q_lora_rank": None, "qk_nope_head_dim": 16, "v_head_dim": 16,
@@ -53,7 +53,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "moe_num_experts": 4, "moe_k": 2, "moe_layer_start_index": 1, "moe_num_shared_experts": 1,
     },
     "exaone4": {"sliding_window": None, "layer_types": ["full_attention"] * 2},
-    "exaone_moe": EXPERTS | WINDOW | {"mlp_layer_types": ["dense", "sparse"], "scoring_func": "sigmoid"},
+    "exaone_moe": EXPERTS | WINDOW | {"mlp_layer_types": ["dense", "sparse"]},
     "falcon": {"num_kv_heads": 2, "head_dim": None, "new_decoder_architecture": True},
     "falcon_h1": SPACE,
     "falcon_mamba": {"state_size": 8, "expand": 2, "time_step_rank": 4},
@@ -62,9 +62,10 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "gemma2": WINDOW | {"query_pre_attn_scalar": 16},
     "gemma3_text": {"num_hidden_layers": 6, "sliding_window": 64, "query_pre_attn_scalar": 16},
     "gemma3n_text": {
-        "num_hidden_layers": 10, "num_kv_shared_layers": 5, "sliding_window": 64, "hidden_size_per_layer_input": 256,
-        "laurel_rank": 8, "intermediate_size": [128] * 10, "activation_sparsity_pattern": [0.0] * 10,
-        "layer_types": (["sliding_attention"] * 4 + ["full_attention"]) * 2, "vocab_size_per_layer_input": None,
+        # llama.cpp knows by heart that the first twenty layers have keys of their own
+        "num_hidden_layers": 30, "num_kv_shared_layers": 10, "sliding_window": 64, "hidden_size_per_layer_input": 256,
+        "laurel_rank": 64, "intermediate_size": [128] * 30, "activation_sparsity_pattern": [0.0] * 30,
+        "layer_types": (["sliding_attention"] * 4 + ["full_attention"]) * 6, "vocab_size_per_layer_input": None,
     },
     "gemma4_text": {
         "num_hidden_layers": 6, "sliding_window": 64, "hidden_size_per_layer_input": 0, "global_head_dim": 32,
@@ -75,13 +76,13 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "glm4_moe": EXPERTS | {"use_qk_norm": True},
     "gpt2": {"n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 2048},
     "gpt_bigcode": {"n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 2048},
-    "gpt_neox": {},
+    "gpt_neox": {"rotary_pct": 0.25},
     "gpt_oss": EXPERTS | WINDOW | {"intermediate_size": 64},
     "gptj": {"n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 2048, "rotary_dim": 16},
     "granite": {},
     "granitemoe": EXPERTS,
     "granitemoehybrid": SPACE | EXPERTS | {
-        "layer_types": ["mamba", "attention"], "shared_intermediate_size": 64, "num_local_experts": 0,
+        "layer_types": ["mamba", "attention"], "shared_intermediate_size": 64,
     },
     "granitemoeshared": EXPERTS | {"shared_intermediate_size": 64},
     "helium": {},
@@ -106,12 +107,11 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "intermediate_size_mlp": 128, "interleave_moe_layer_step": 1, "attention_chunk_size": 512,
         "num_hidden_layers": 4,
     },
-    "longcat_flash": LATENT | EXPERTS,
     "mamba": {"state_size": 8, "expand": 2, "time_step_rank": 4},
     "mamba2": {"state_size": 16, "expand": 2, "num_heads": 4, "head_dim": 32, "n_groups": 1},
     "mellum": WINDOW | EXPERTS,
-    "minicpm3": LATENT | {"q_lora_rank": 32, "dim_model_base": 64},
-    "minimax_m2": EXPERTS,
+    "minicpm3": LATENT | {"q_lora_rank": 32, "dim_model_base": 256},
+    "minimax_m2": EXPERTS | {"rotary_dim": 16},
     "ministral3": {},
     "mistral": {"sliding_window": None},
     "mixtral": EXPERTS,
@@ -125,10 +125,10 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "olmo": {"clip_qkv": 8.0},
     "olmo2": {},
     "olmo3": WINDOW,
-    "olmoe": EXPERTS,
+    "olmoe": EXPERTS | {"num_key_value_heads": 4},
     "opt": {"ffn_dim": 128, "word_embed_proj_dim": 64},
     "persimmon": {},
-    "phi": {},
+    "phi": {"num_key_value_heads": 4, "intermediate_size": 256},
     "phi3": {"original_max_position_embeddings": 2048},
     "phimoe": EXPERTS,
     "qwen2": {},
@@ -146,7 +146,6 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "starcoder2": {},
     "vaultgemma": WINDOW | {"query_pre_attn_scalar": 16},
     "youtu": LATENT | {"q_lora_rank": 32},
-    "zamba2": SPACE,
 }  # fmt: skip
 """transformers' `model_type` -> its sizes beside SIZES; None takes one away."""
 WRAPPERS: dict[str, str] = {
@@ -163,7 +162,13 @@ WRAPPERS: dict[str, str] = {
     "voxtral": "llama",
 }
 """Models that take images or sound as well -> the type of the text model within."""
-_TOKENIZERS = {"gemma3": ("gemma", "vaultgemma", "ernie"), "glm4": ("glm",)}
+_TOKENIZERS = {
+    "gemma3": (
+        "gemma", "gemma2", "gemma3", "gemma3_text", "gemma3n_text", "gemma4", "gemma4_text", "vaultgemma",
+    ),
+    "glm4": ("glm", "glm4", "glm4_moe"),
+    "phi3": ("phi3", "ernie4_5", "ernie4_5_moe", "minicpm3", "nemotron"),
+}  # fmt: skip
 """Family of tokenizer -> types that have one of its kind, as the converter needs it; the others have Qwen2's."""
 _OTHERS_SIZES = {
     "depth": 1, "num_hidden_layers": 1, "hidden_size": 64, "intermediate_size": 64, "num_heads": 2, "embed_dim": 64,
@@ -178,15 +183,15 @@ def make(model_type: str, folder: Path) -> Any:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMultimodalLM
 
-    from tests.support.tiny import write_tokenizer
+    from tests.support.tiny import TOKENIZERS, write_tokenizer
 
-    family = next((family for family, types in _TOKENIZERS.items() if model_type.startswith(types)), "qwen2")
+    family = next((family for family, types in _TOKENIZERS.items() if model_type in types), "qwen2")
     vocabulary = write_tokenizer(folder, family).get_vocab()
     own = {
         # Gemma's has no room to spare
         "vocab_size": len(vocabulary) if family == "gemma3" else -(-len(vocabulary) // 64) * 64,
-        "bos_token_id": vocabulary.get("<bos>", 0),
-        "eos_token_id": vocabulary.get("<|im_end|>", vocabulary.get("<eos>")),
+        "bos_token_id": vocabulary.get(TOKENIZERS[family][2] or "", 0),
+        "eos_token_id": vocabulary[TOKENIZERS[family][3]],
         "pad_token_id": 0,
     }
     wrapped = WRAPPERS.get(model_type)

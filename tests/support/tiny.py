@@ -88,8 +88,8 @@ TOKENIZERS: dict[str, tuple[str, list[str], str | None, str, str, str, str]] = {
     "qwen3": ("bpe", ["<|endoftext|>", "<|im_start|>", "<|im_end|>"], None, "<|im_end|>", "<|endoftext|>",
               "Qwen2Tokenizer", QWEN3),
     # one of those for which llama.cpp's converter would run code that lies beside the weights
-    "glm4": ("bpe", ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|user|>", "[gMASK]", "<sop>"], None, "<|im_end|>",
-             "<|endoftext|>", "PreTrainedTokenizerFast", CHATML),
+    "glm4": ("bpe", ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|user|>", "<|observation|>", "[gMASK]", "<sop>"],
+             None, "<|im_end|>", "<|endoftext|>", "PreTrainedTokenizerFast", CHATML),
     "llama": ("bpe", ["<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"],
               "<|begin_of_text|>", "<|eot_id|>", "<|end_of_text|>", "PreTrainedTokenizerFast", LLAMA3),
     "mistral": ("bpe", ["<unk>", "<s>", "</s>", "[INST]", "[/INST]", "<pad>"], "<s>", "</s>", "<pad>",

@@ -171,7 +171,8 @@ def test_beginnings_are_computed_once_where_that_is_the_same_and_else_each_time(
     assert (notes, mixed_notes) == (set(), {"note.tree.differs"})
     monkeypatch.setattr(prefix_tree, "WORTH", 0.0)
     padded, all_of_them, _ = run("padded")
-    assert 2 * few < all_of_them <= many
+    # padded, too, the turns of a dialogue are one row: what is left to share is the system prompt
+    assert 1.5 * few < all_of_them <= many
     assert [loss for _, loss in shared.losses] == pytest.approx([loss for _, loss in padded.losses], rel=1e-4)
     padded, _, _ = run("mixed and padded", mix)
     assert [loss for _, loss in mixed.losses] == pytest.approx([loss for _, loss in padded.losses], rel=1e-4)
