@@ -61,6 +61,7 @@ def compare(options: argparse.Namespace, folder: Path) -> Any:
             chat_template=gguf_chat_template(chat_format),
             add_bos=chat_format.tokenizer_adds_bos,
             eos_token=chat_format.end_of_turn,
+            other_ends=chat_format.other_ends,
         )
         same_ids, same_tokens, apart, divergences = 0, 0, 0.0, list[float]()
         with Engine(gguf.path) as engine:

@@ -79,6 +79,13 @@ class ChatFormat:
     may have opened the thought itself."""
     thought_after: str = ""
     """Between a thought and the answer; "" where thoughts are closed by the generation prompt, and not taught."""
+    other_ends: tuple[str, ...] = ()
+    """Texts of the tokens that the family ends an answer with as well; generation stops at them, too."""
+
+    @property
+    def ends(self) -> tuple[str, ...]:
+        """All that generation stops at, the one that training teaches first."""
+        return (self.end_of_turn, *self.other_ends)
 
     @property
     def thinks(self) -> bool:
@@ -133,14 +140,16 @@ class ChatFormat:
         return "" if self.tokenizer_adds_bos else self.bos
 
     def to_json(self) -> dict[str, Any]:
-        """All fields as plain JSON values; those of thoughts where they are taught."""
-        return {name: v for name, v in asdict(self).items() if v or not name.startswith("thought_")}
+        """All fields as plain JSON values; those of thoughts where they are taught, other ends where there are any."""
+        values = asdict(self) | {"other_ends": list(self.other_ends)}
+        return {name: v for name, v in values.items() if v or not name.startswith(("thought_", "other_"))}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> ChatFormat:
         """Read what `to_json` wrote."""
         known = {f.name for f in fields(cls)}
-        return cls(**{name: value for name, value in values.items() if name in known})
+        taken = {name: value for name, value in values.items() if name in known}
+        return cls(**taken | {"other_ends": tuple(values.get("other_ends", ()))})
 
 
 def split_system(messages: Sequence[Message]) -> tuple[str, list[Message]]:
@@ -157,11 +166,14 @@ def find_chat_format(
     eos: str = "",
     tokenizer_adds_bos: bool = False,
     special_tokens: Collection[str] = (),
+    ends: Sequence[str] = (),
     thoughts: bool = False,
 ) -> ChatFormat:
     """Read the ChatFormat off a Jinja chat template and prove it.
 
-    `bos` and `eos` are the tokens' texts; `special_tokens` all the tokenizer's special tokens, where it is at hand.
+    `bos` and `eos` are the tokens' texts; `special_tokens` all the tokenizer's special tokens, where it is at hand;
+    `ends` those at which the family's generation stops. Where the template writes none of these behind an answer, the
+    one is taught that the next turn begins with, as GLM does.
     With `thoughts` the template is asked with thinking on, and the thought is left to the answer.
     Raises BaseModelError where the template can't be run, constant strings don't explain what it writes, or it knows
     no thoughts that were asked for.
@@ -174,9 +186,10 @@ def find_chat_format(
     u1_to_a1, a1_to_u2 = between(plain, u1, a1), between(plain, a1, u2)
     prompt_end = plain[plain.index(u4) + 1 :]
     asked_nothing = ask(turns[:1], add_generation_prompt=False)
-    user_after = _common_prefix(u1_to_a1, prompt_end, asked_nothing[asked_nothing.index(u1) + 1 :])
+    user_after = _common_prefix(special_tokens, u1_to_a1, prompt_end, asked_nothing[asked_nothing.index(u1) + 1 :])
     answered = ask(turns[:2], add_generation_prompt=False)
-    assistant_after = _common_prefix(a1_to_u2, answered[answered.index(a1) + 1 :] if a1 in answered else a1_to_u2)
+    last = answered[answered.index(a1) + 1 :] if a1 in answered else a1_to_u2
+    assistant_after = _common_prefix(special_tokens, a1_to_u2, last)
     user_before = a1_to_u2[len(assistant_after) :]
     opening_without_system = plain[: plain.index(u1)]
     generation_prompt = prompt_end[len(user_after) :] + ask.closing_of_thought(prompt_end)
@@ -216,12 +229,14 @@ def find_chat_format(
         assistant_before=u1_to_a1[len(user_after) :],
         assistant_after=assistant_after,
         generation_prompt=generation_prompt,
-        end_of_turn=_end_of_turn(assistant_after, eos, special_tokens),
+        end_of_turn=_end_of_turn(assistant_after, eos, special_tokens)
+        or next((end for end in ends if user_before.startswith(end)), EOS),
         tokenizer_adds_bos=tokenizer_adds_bos,
         thought_before=thought_before,
         thought_after=thought_after,
     )
     found = _with_token_texts(found, bos, eos)
+    found = replace(found, other_ends=tuple(end for end in dict.fromkeys(ends) if end != found.end_of_turn))
     if not found.end_of_turn:
         raise BaseModelError("error.format.no_end_of_turn")
     for conversation in PROOF_CONVERSATIONS:
@@ -257,23 +272,28 @@ def _with_token_texts(found: ChatFormat, bos: str, eos: str) -> ChatFormat:
 
 
 def _end_of_turn(assistant_after: str, eos: str, special_tokens: Collection[str]) -> str:
-    """The token that ends an answer: EOS where the template writes it there, else the first special token, else EOS."""
+    """The token that ends an answer: EOS where the template writes it there, else the first special token, else ""."""
     if EOS in assistant_after or (eos and eos in assistant_after):
         return EOS
     if special_tokens:
         places = [(assistant_after.find(token), -len(token), token) for token in special_tokens if token]
         first = min((place for place in places if place[0] >= 0), default=None)
-        return first[2] if first else EOS
+        return first[2] if first else ""
     token = _TOKEN.search(assistant_after)
-    return token.group() if token else EOS
+    return token.group() if token else ""
 
 
-def _common_prefix(*texts: str) -> str:
-    """The longest common beginning that doesn't end inside a token's text."""
+def _common_prefix(special_tokens: Collection[str], *texts: str) -> str:
+    """The longest common beginning that doesn't end inside a token's text, of a known one or what looks like one."""
     shared = os.path.commonprefix(texts)  # noqa: RUF071 - characters are meant
-    if any(text != shared for text in texts):
-        shared = _OPEN_TOKEN.sub("", shared)
-    return shared
+    if all(text == shared for text in texts):
+        return shared
+    cuts = [len(_OPEN_TOKEN.sub("", shared))]
+    for token in special_tokens:
+        # brackets are of many kinds: MiniMax writes ]~b]
+        starts = range(max(0, len(shared) - len(token) + 1), len(shared))
+        cuts += [at for at in starts if any(text.startswith(token, at) for text in texts)]
+    return shared[: min(cuts)]
 
 
 def _common_suffix(*texts: str) -> str:

@@ -149,7 +149,7 @@ class InLlamaCpp:
         serving = serving_of(run.record)
         self._format = ChatFormat.from_json(run.record["chat_format"])
         self.system = serving.system_of(run.record["system"]) or ""
-        self.parameters: Mapping[str, Any] = serving.all_parameters(self._format.end_of_turn)
+        self.parameters: Mapping[str, Any] = serving.all_parameters(self._format.ends)
         self._before = [dict(turn) for turn in serving.messages]
         head = gguf_head(gguf)
         self._longest = int(head.get(f"{head.get('general.architecture')}.context_length") or USUAL_CONTEXT)

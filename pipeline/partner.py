@@ -153,6 +153,7 @@ def _made_again(run: Run, client: OllamaClient, listener: Listener) -> Path:
         chat_template=None if serving.keep_chat_template else gguf_chat_template(chat_format),
         add_bos=chat_format.tokenizer_adds_bos,
         eos_token=chat_format.end_of_turn,
+        other_ends=chat_format.other_ends,
         progress=lambda done, total: listener(Progress("export", done, total)),
     )
     return out

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -88,10 +88,10 @@ class Serving:
         """The system prompt in the model, where `trained` is the one that it was trained with."""
         return trained if self.served_system is None else self.served_system or None
 
-    def all_parameters(self, end_of_turn: str) -> dict[str, Any]:
-        """What is written into the model: every parameter that shapes an answer; the end of turn always stops it."""
-        others = [text for text in self.parameters.get("stop", ()) if text != end_of_turn]
-        return {**self.sampled_with, "stop": [end_of_turn, *others]}
+    def all_parameters(self, ends: Sequence[str]) -> dict[str, Any]:
+        """What is written into the model: every parameter that shapes an answer; what ends a turn always stops it."""
+        others = [text for text in self.parameters.get("stop", ()) if text not in ends]
+        return {**self.sampled_with, "stop": [*ends, *others]}
 
     @property
     def sampled_with(self) -> dict[str, Any]:

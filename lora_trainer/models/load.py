@@ -224,8 +224,27 @@ def chat_format_of(base: BaseModel, tokenizer: Any, *, thoughts: bool = False) -
         eos=tokenizer.eos_token or "",
         tokenizer_adds_bos=adds_bos,
         special_tokens=special,
+        ends=_ends(base, tokenizer),
         thoughts=thoughts,
     )
+
+
+def _ends(base: BaseModel, tokenizer: Any) -> list[str]:
+    """The special tokens at which the family's generation stops, as its files list them."""
+    if base.kind == "gguf":
+        head = read_head(base.path)
+        ids = [head.get(f"tokenizer.ggml.{name}_token_id") for name in ("eos", "eot", "eom")]
+        ids += head.get("tokenizer.ggml.eos_token_ids", [])
+    else:
+        ids = []
+        for file in ("generation_config.json", "config.json"):
+            try:
+                listed = json.loads((base.path / file).read_text(encoding="utf-8")).get("eos_token_id")
+            except (OSError, ValueError, AttributeError):  # many folders have no generation_config.json
+                continue
+            ids += listed if isinstance(listed, list) else [listed]
+    special = {number: str(token) for number, token in tokenizer.added_tokens_decoder.items() if token.special}
+    return list(dict.fromkeys(special[number] for number in ids if type(number) is int and number in special))
 
 
 def check_vocabulary(base: BaseModel, tokenizer: Any, chat_format: ChatFormat) -> None:

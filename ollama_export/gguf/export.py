@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -31,6 +32,7 @@ def export_gguf(
     chat_template: str | None,
     add_bos: bool,
     eos_token: str,
+    other_ends: Sequence[str] = (),
     llama_cpp: Path | None = None,
     foretaste: Path | None = None,
     mark: str | None = None,
@@ -41,9 +43,9 @@ def export_gguf(
     Each delta is added to its weight in float32, then rounded once to `file_type` (a name of FILE_TYPES; K-quants are
     mixed as llama.cpp mixes them). With a base that is a GGUF, tensors without a delta keep their type, but that
     K-quants are made of those in floats, too. `chat_template` None keeps the base's own; `eos_token` is the text of
-    the token that ends a turn. `foretaste` is a larger base model of the same kind, whose export is planned first: what
-    it would fail of is raised. `mark`: what the GGUF is known by (see serving_metadata.py). `out` appears when it is
-    whole and on disk, and not before.
+    the token that ends a turn, `other_ends` of those that end an answer as well. `foretaste` is a larger base model of
+    the same kind, whose export is planned first: what it would fail of is raised. `mark`: what the GGUF is known by
+    (see serving_metadata.py). `out` appears when it is whole and on disk, and not before.
 
     Raises ConversionError (with the converter's own reason), ResourceError when disk or memory is not enough.
     """
@@ -56,6 +58,7 @@ def export_gguf(
         "chat_template": chat_template,
         "add_bos": add_bos,
         "eos_token": eos_token,
+        "other_ends": list(other_ends),
         "llama_cpp": str(llama_cpp.absolute()) if llama_cpp else None,
         "mark": mark,
         "foretaste": str(foretaste.absolute()) if foretaste else None,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from file_formats.gguf import BOOL, STRING, UINT32, decode, encode
+from collections.abc import Sequence
+
+from file_formats.gguf import ARRAY, BOOL, INT32, STRING, UINT32, decode, encode
 from lora_trainer.errors import ConversionError
 
 MARK = "train_to_ollama.adapter"
@@ -17,11 +19,12 @@ def set_serving_metadata(
     chat_template: str | None,
     add_bos: bool,
     eos_token: str,
+    other_ends: Sequence[str] = (),
     file_type: int,
     mark: str | None = None,
 ) -> None:
     """Change `metadata` (encoded values) in place; `chat_template` None keeps the one that is there, no other than
-    `mark` is kept.
+    `mark` is kept. `other_ends` are tokens that end an answer as well; those that the vocabulary lacks are none.
 
     The last two keys are those that llama.cpp's quantize tool writes last, so that Ollama, which passes each upload
     through it, finds the same bytes and keeps the file. Raises ConversionError when there is no token `eos_token`.
@@ -37,9 +40,14 @@ def set_serving_metadata(
     tokens = decode(metadata["tokenizer.ggml.tokens"]) if "tokenizer.ggml.tokens" in metadata else []
     if eos_token not in tokens:
         raise ConversionError("error.export.no_token", token=eos_token)
-    end_of_turn = encode(tokens.index(eos_token), UINT32)
-    metadata["tokenizer.ggml.eos_token_id"] = end_of_turn
-    metadata["tokenizer.ggml.eot_token_id"] = end_of_turn
+    end_of_turn = tokens.index(eos_token)
+    others = [tokens.index(text) for text in other_ends if text in tokens]
+    # llama.cpp stops at three of them; the list is that of Ollama's own engine
+    for name, number in zip(("eos", "eot", "eom"), (end_of_turn, *(others or [end_of_turn])), strict=False):
+        metadata[f"tokenizer.ggml.{name}_token_id"] = encode(number, UINT32)
+    metadata.pop("tokenizer.ggml.eos_token_ids", None)
+    if others:
+        metadata["tokenizer.ggml.eos_token_ids"] = encode([end_of_turn, *others], ARRAY, INT32)
     metadata["tokenizer.ggml.add_bos_token"] = encode(add_bos, BOOL)
     metadata["tokenizer.ggml.add_eos_token"] = encode(False, BOOL)
     for key, value in (("general.quantization_version", QUANTIZATION_VERSION), ("general.file_type", file_type)):

@@ -72,7 +72,7 @@ def convert(arguments: dict[str, Any], report: Any) -> GgufFile:
     kind = FILE_TYPES[file_type].number
     if arguments["kind"] == "gguf" and not is_mostly_new(base, plan):
         kind = gguf_head(base).get("general.file_type", FILE_TYPES["f16"].number)
-    serving = {name: arguments[name] for name in ("chat_template", "add_bos", "eos_token", "mark")}
+    serving = {name: arguments[name] for name in ("chat_template", "add_bos", "eos_token", "other_ends", "mark")}
     set_serving_metadata(metadata, **serving, file_type=kind)
     gc.enable()
     prints: dict[str, Fingerprint] = {}

@@ -76,6 +76,7 @@ def rehearse(job: Job, prepared: Prepared, listener: Listener) -> None:
                 chat_template=None if prepared.serving.keep_chat_template else gguf_chat_template(prepared.chat_format),
                 add_bos=prepared.chat_format.tokenizer_adds_bos,
                 eos_token=prepared.chat_format.end_of_turn,
+                other_ends=prepared.chat_format.other_ends,
                 llama_cpp=job.request.llama_cpp,
                 foretaste=prepared.base.path,
             )
@@ -107,7 +108,7 @@ def _rehearse_in_ollama(job: Job, prepared: Prepared, gguf: Path, digest: str, l
             digest,
             template=ollama_template(chat_format),
             system=system,
-            parameters=serving.all_parameters(chat_format.end_of_turn),
+            parameters=serving.all_parameters(chat_format.ends),
             license=serving.license,
             messages=serving.messages,
         )

@@ -42,7 +42,8 @@ def beginning_of(run_record: dict[str, Any], versions: Mapping[str, str], device
     return {
         "data": run_record["data"]["fingerprint"],
         "base_model": run_record["base"]["revision"],
-        "chat_format": run_record["chat_format"],
+        # at what else generation stops changes nothing of what is learnt
+        "chat_format": {name: value for name, value in run_record["chat_format"].items() if name != "other_ends"},
         **_stable_numbers(run_record["plan"], versions),
         "versions": {name: versions[name] for name in _LIBRARIES},
         "device": [device, dtype, torch.get_num_threads() if device == "cpu" else 0],

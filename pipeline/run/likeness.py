@@ -36,7 +36,7 @@ def differing_beside_weights(shown: Mapping[str, Any], run: Run) -> list[str]:
     serving = serving_of(run.record)
     there, _ = serving_in_ollama(shown)
     chat_format = ChatFormat.from_json(run.record["chat_format"])
-    wanted = serving.all_parameters(chat_format.end_of_turn)
+    wanted = serving.all_parameters(chat_format.ends)
     # what an older version has not written is nobody's change
     usual = {parameter for parameter in SAMPLING_DEFAULTS if parameter not in serving.parameters}
     parameters = {parameter: there.parameters.get(parameter) for parameter in {*wanted, *there.parameters}}

@@ -78,6 +78,7 @@ CHAT_FORMAT = {
     "tokenizer_adds_bos": Maybe(bool),
     "thought_before": Maybe(str),
     "thought_after": Maybe(str),
+    "other_ends": Maybe([str]),
 }
 PLAN = {
     **dict.fromkeys(("epochs", "learning_rate", "lora_alpha", "lora_dropout"), float),

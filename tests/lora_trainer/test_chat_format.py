@@ -224,3 +224,36 @@ def test_an_empty_system_prompt_is_none():
     format_ = find_chat_format(ODD["plain ChatML"], bos=BOS, eos=EOS)
     asked = [{"role": "user", "content": "u"}]
     assert format_.render([{"role": "system", "content": ""}, *asked]) == format_.render(asked)
+
+
+GLM = (
+    "[gMASK]<sop>{% for m in messages %}<|{{ m.role }}|>\n{{ m.content }}{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
+)
+
+
+def test_where_the_template_writes_no_end_the_one_is_taught_that_the_next_turn_begins_with():
+    ends = ["<|endoftext|>", "<|user|>", "<|observation|>"]
+    format_ = find_chat_format(GLM, bos="", eos="<|endoftext|>", special_tokens=[*ends, "<|assistant|>"], ends=ends)
+    assert format_.end_of_turn == "<|user|>" and format_.other_ends == ("<|endoftext|>", "<|observation|>")
+    assert find_chat_format(GLM, bos="", eos="<|endoftext|>").end_of_turn == "<|endoftext|>"
+
+
+def test_what_the_template_writes_behind_an_answer_is_its_end_whatever_else_generation_stops_at():
+    format_ = find_chat_format(REAL["meta-llama-Llama-3.2-3B-Instruct"], bos="<|begin_of_text|>", eos="<|eot_id|>",
+                               ends=["<|end_of_text|>", "<|eom_id|>", "<|eot_id|>"])  # fmt: skip
+    assert format_.ends == ("<|eot_id|>", "<|end_of_text|>", "<|eom_id|>")
+    assert ChatFormat.from_json(json.loads(json.dumps(format_.to_json()))) == format_
+
+
+def test_constants_are_cut_at_the_tokenizers_own_tokens_whatever_their_brackets():
+    jinja = (
+        "{% for m in messages %}]~b]{{ m.role }}\n{{ m.content }}[e~[\n{% endfor %}"
+        "{% if add_generation_prompt %}]~b]ai\n{% else %}]!e~[{% endif %}"
+    )
+    plain, known = (
+        find_chat_format(jinja, bos="", eos="[e~[", special_tokens=t) for t in ((), ("]~b]", "[e~[", "]!e~["))
+    )
+    assert known.assistant_after == "[e~[\n" and known.user_before.startswith("]~b]user")
+    for conversation in CONVERSATIONS:
+        assert known.render(conversation) == plain.render(conversation)

@@ -261,6 +261,25 @@ def test_a_model_that_chats_by_the_template_beside_it_is_not_said_to_have_never_
         assert program.run("--base_model", f"ollama:{name}", expect=6)["error"]["key"] == key
 
 
+def test_a_model_stops_at_all_that_its_family_stops_at_and_training_goes_on_all_the_same(
+    program: Program, client: OllamaClient
+) -> None:
+    program.run()
+    file = program.base / "generation_config.json"
+    values = json.loads(file.read_text(encoding="utf-8"))
+    ends = {token: client.show("zzhua")["parameters"].count(token) for token in ("<|im_end|>", "<|endoftext|>")}
+    assert ends == {"<|im_end|>": 1, "<|endoftext|>": 0}
+    # as Qwen's own has it
+    values["eos_token_id"] = [values["eos_token_id"], values["pad_token_id"]]
+    file.write_text(json.dumps(values), encoding="utf-8")
+    program.run("--continue_train", "--add_epochs", "1")
+    # a format that stops at more is no other format to learn
+    assert program.newest is not None and program.newest.record["began_with"]["run"] == 1
+    shown = client.show("zzhua")["parameters"]
+    assert all(f'"{token}"' in shown for token in ends)
+    assert read_head(client.blob_path("zzhua")).get("tokenizer.ggml.eot_token_id") == values["pad_token_id"]
+
+
 @pytest.mark.parametrize("architecture", ["deepseek_v3", "mixtral"])
 def test_experts_stay_as_they_are_which_is_told_and_the_rest_learns(
     program: Program, client: OllamaClient, architecture: str

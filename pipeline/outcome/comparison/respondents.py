@@ -168,7 +168,7 @@ def ask(
                 who.chat_format.render(who.conversation(question)),
                 max_tokens=sampling.answer_tokens,
                 seed=sampling.seed,
-                stop=(who.chat_format.end_of_turn, *who.stop),
+                stop=(*who.chat_format.ends, *who.stop),
                 **sampled_by(sampling.parameters),
             )
             said.append(Answer(who.chat_format.spoken(answer.text).strip(), answer.stopped, len(answer.tokens)))
@@ -248,6 +248,7 @@ def _exported(
         chat_template=None,
         add_bos=chat_format.tokenizer_adds_bos,
         eos_token=chat_format.end_of_turn,
+        other_ends=chat_format.other_ends,
         llama_cpp=llama_cpp,
         progress=lambda done, total: listener(Progress("export", done, total)),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import os
 import signal
@@ -17,7 +18,8 @@ import pytest
 from lora_trainer.errors import ConversionError
 from ollama_export.llama_cpp.engine import Engine
 from ollama_export.llama_cpp.server import Hangs, LlamaServer
-from tests.support.exports import smollm2
+from tests.support.exports import export, smollm2
+from tests.support.tiny import make_speaker
 
 
 @pytest.fixture(scope="module")
@@ -193,3 +195,21 @@ def test_a_llama_cpp_that_aborts_or_does_not_load_itself_is_told_apart(
         with pytest.raises(ConversionError) as caught:
             Engine(smollm2(), context=512)
         assert caught.value.key == key and value[1] in caught.value.values[value[0]]
+
+
+@pytest.mark.parametrize("end", ["<|im_start|>", "<|endoftext|>"])
+def test_each_token_that_the_family_ends_an_answer_with_ends_it(tmp_path: Path, end: str) -> None:
+    base = make_speaker(tmp_path / "base")
+    vocabulary = json.loads((base / "tokenizer.json").read_text(encoding="utf-8"))
+    ids = vocabulary["model"]["vocab"] | {token["content"]: token["id"] for token in vocabulary["added_tokens"]}
+    make_speaker(base, says=[ids["a"], ids[end], ids["b"]])
+    told = export(base, tmp_path / "told.gguf", other_ends=["<|endoftext|>", "<|im_start|>"]).path
+    untold = export(base, tmp_path / "untold.gguf").path
+    said = {}
+    for gguf in (told, untold):
+        with Engine(gguf, context=64) as engine:
+            answer = engine.complete("<|im_start|>assistant\n", max_tokens=8)
+            said[gguf] = (answer.text, len(answer.tokens), answer.stopped)
+    assert said[told][0] == "a" and said[told][2]
+    # one that llama.cpp knows by its text stops it in any case
+    assert (said[untold][0] == "a") is (end == "<|endoftext|>")
