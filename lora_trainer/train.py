@@ -16,7 +16,7 @@ from lora_trainer.engine.along.seen import Point, Seen
 from lora_trainer.engine.checkpoints import Checkpoints, best_step, has_given_up, is_evaluated, publish_adapter
 from lora_trainer.engine.fallback import give_memory_back, is_out_of_memory
 from lora_trainer.engine.hardware import Hardware, detect
-from lora_trainer.engine.memory import count_peak_anew, fit_memory
+from lora_trainer.engine.memory import MemoryUse, count_peak_anew, fit_memory
 from lora_trainer.errors import ResourceError
 from lora_trainer.events import Doing, Listener, Note, Sampled, TrainingStarted, ignore
 from lora_trainer.models.adapter import adapted_model, load_adapter
@@ -120,7 +120,8 @@ def train(
         if main:
             listener(Doing("model"))
         count_peak_anew(hardware.device)
-        trainer = _trainer(arguments, base, tokenizer, train_rows, val_rows, plan, checkpoints, hardware)
+        use = MemoryUse.of_steps(history, hardware.device)
+        trainer = _trainer(arguments, base, tokenizer, train_rows, val_rows, plan, checkpoints, hardware, use)
         adapted = kinds_with_adapter(trainer.model)
         trainer.listener = listener if main else ignore
         trainer.stop = stop
@@ -220,13 +221,14 @@ def _trainer(
     plan: TrainPlan,
     checkpoints: Checkpoints,
     hardware: Hardware,
+    use: MemoryUse | None,
 ) -> Any:
     from lora_trainer.engine.step_trainer import StepTrainer
 
     # what is split among several devices may be larger than one of them
     device = "cpu" if hardware.shards > 1 else str(arguments.device)
     # as much as is free before the model is there
-    memory = fit_memory(base, plan, hardware, *train_rows.most_tokens())
+    memory = use or fit_memory(base, plan, hardware, *train_rows.most_tokens())
     try:
         model = trainable_model(base, plan, device, hardware.dtype)
     except RuntimeError as error:

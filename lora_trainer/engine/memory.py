@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lora_trainer.engine.hardware import Hardware
 from lora_trainer.errors import BaseModelError
@@ -29,6 +30,18 @@ class MemoryUse:
     """Tokens of a micro-batch, padding included; a longer sequence is one of its own."""
     checkpointing: bool
     """Activations are computed a second time on the way back instead of being kept: a third slower, far smaller."""
+    trees: bool | None = None
+    """Whether shared beginnings are computed once; None where that hasn't been tried yet."""
+
+    @classmethod
+    def of_steps(cls, history: Sequence[Mapping[str, Any]], device: str) -> MemoryUse | None:
+        """How the last step of a run's log was computed, where that was on such a device: a run goes on in the same
+        way, whatever memory is free now, since another one would round otherwise. None where the log doesn't say.
+        """
+        last = next((entry["how"] for entry in reversed(history) if "how" in entry), None)
+        if last is None or last["device"] != device:
+            return None
+        return cls(**{each.name: last[each.name] for each in fields(cls)})
 
 
 def fit_memory(base: BaseModel, plan: TrainPlan, hardware: Hardware, longest: int = 0, together: int = 0) -> MemoryUse:

@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -83,7 +84,7 @@ class StepTrainer(CheckpointingTrainer):
         )
         self.computed = 0
         """Positions of this process' last step: what its dialogues share counts once, padding counts."""
-        self.trees: bool | None = None
+        self.trees = memory.trees
         """Whether shared beginnings are computed once; None while nothing has been shared yet."""
         asked = self.is_fsdp_enabled and configure(self.accelerator.state.fsdp_plugin)
         if memory.checkpointing or asked:
@@ -97,6 +98,11 @@ class StepTrainer(CheckpointingTrainer):
         scaler = self.accelerator.scaler
         if scaler is not None:
             scaler.load_state_dict({**scaler.state_dict(), "scale": _FIRST_SCALE})
+
+    @property
+    def memory_use(self) -> MemoryUse:
+        """How steps are computed now."""
+        return MemoryUse(self.fallback.token_budget, self.fallback.checkpointing, self.trees)
 
     def compute_loss_context_manager(self) -> Any:
         """accelerate wraps a model's forward in autocast, but not where it splits the weights."""
@@ -160,6 +166,7 @@ class StepTrainer(CheckpointingTrainer):
                 "supervised": sum(len(sequence.completion_ids) for sequence in sequences),
                 "seconds": time.perf_counter() - began,
                 "peak_memory": peak(self.args.device.type),
+                "how": {"device": self.args.device.type, **asdict(self.memory_use)},
             }
         )
         return loss

@@ -42,14 +42,18 @@ def beginning_of(run_record: dict[str, Any], versions: Mapping[str, str], device
     return {
         "data": run_record["data"]["fingerprint"],
         "base_model": run_record["base"]["revision"],
-        # at what else generation stops changes nothing of what is learnt
-        "chat_format": {name: value for name, value in run_record["chat_format"].items() if name != "other_ends"},
+        "chat_format": _learnt(run_record["chat_format"]),
         **_stable_numbers(run_record["plan"], versions),
         "versions": {name: versions[name] for name in _LIBRARIES},
         "device": [device, dtype, torch.get_num_threads() if device == "cpu" else 0],
         "warm_start": _first_adapter_name(run_record),
         "processes": f"{shards()}, FSDP" if shards() > 1 else int(os.environ.get("WORLD_SIZE", "1")),
     }
+
+
+def _learnt(chat_format: Mapping[str, Any]) -> dict[str, Any]:
+    """A chat format without what else generation stops at, which changes nothing of what is learnt."""
+    return {name: value for name, value in chat_format.items() if name != "other_ends"}
 
 
 def _first_adapter_name(run_record: Mapping[str, Any]) -> Any:

@@ -16,6 +16,7 @@ import pytest
 from lora_trainer.data.encode import encode
 from lora_trainer.engine.checkpoints import Checkpoints
 from lora_trainer.engine.hardware import Hardware
+from lora_trainer.engine.memory import fit_memory
 from lora_trainer.errors import ResourceError, UsageError
 from lora_trainer.events import CheckpointSaved, Evaluated, Event, Note, StepDone, TrainingStarted
 from lora_trainer.models.load import chat_format_of, load_model
@@ -408,3 +409,25 @@ def test_bfloat16_keeps_the_adapter_in_float32(parts: Any, tmp_path: Path) -> No
     tensors = load_file(result.adapter / "adapter_model.safetensors")
     assert {tensor.dtype for tensor in tensors.values()} == {torch.float32}
     assert result.dtype == "bfloat16" and result.losses[-1][1] < result.losses[0][1] - 1
+
+
+def test_a_run_goes_on_in_the_way_it_began_whatever_memory_is_free_then(
+    parts: Any, uninterrupted: tuple[TrainResult, list[Event]], tmp_path: Path
+) -> None:
+    less = replace(CPU, memory_free=1)
+    ways = [fit_memory(parts[0], PLAN, hardware, *parts[2].most_tokens()) for hardware in (CPU, less)]
+    assert ways[1].token_budget < ways[0].token_budget and ways[1].checkpointing > ways[0].checkpointing
+    done: list[int] = []
+    first = train(
+        *parts,
+        PLAN,
+        tmp_path,
+        hardware=CPU,
+        listener=lambda event: done.append(event.step) if isinstance(event, StepDone) else None,
+        stop=lambda: 5 in done,
+    )
+    assert first.interrupted and first.steps == 5
+    went_on = train(*parts, PLAN, tmp_path, hardware=less, resume=True)
+    assert weights(went_on) == weights(uninterrupted[0])
+    history = Checkpoints(tmp_path / "checkpoints").history(10)
+    assert {entry["how"]["token_budget"] for entry in history if "loss" in entry} == {ways[0].token_budget}

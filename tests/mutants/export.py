@@ -172,8 +172,8 @@ MUTANTS = (
     Mutant(
         "the base's end token stays the end of a turn",
         SERVING,
-        'metadata["tokenizer.ggml.eos_token_id"] = end_of_turn',
-        'metadata.setdefault("tokenizer.ggml.eos_token_id", end_of_turn)',
+        'metadata[f"tokenizer.ggml.{name}_token_id"] = encode(number, UINT32)',
+        'metadata.setdefault(f"tokenizer.ggml.{name}_token_id", encode(number, UINT32))',
         (EXPORTED + "test_the_conversation_keys_are_written_as_asked",),
     ),
     Mutant(

@@ -57,7 +57,7 @@ COMPARED = (
         for told, line in (
             ("data", '"data": run_record["data"]["fingerprint"],'),
             ("base_model", '"base_model": run_record["base"]["revision"],'),
-            ("chat_format", '"chat_format": run_record["chat_format"],'),
+            ("chat_format", '"chat_format": _learnt(run_record["chat_format"]),'),
             ("warm_start", '"warm_start": _first_adapter_name(run_record),'),
         )
     ),

@@ -128,6 +128,6 @@ def test_what_is_rehearsed_has_the_type_the_parameters_and_the_words_of_the_real
     client = OllamaClient(ollama_server.url)
     rehearse(replace(here, client=client), replace(prepared, serving=serving), lambda _: None)
     found, _ = serving_in_ollama(shown)
-    assert found.parameters == serving.all_parameters(prepared.chat_format.end_of_turn)
+    assert found.parameters == serving.all_parameters(prepared.chat_format.ends)
     assert (found.license, found.messages) == (serving.license, before)
     assert shown["details"]["quantization_level"] == "Q4_K_M" and shown["system"] == prepared.dataset.system
