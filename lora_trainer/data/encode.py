@@ -203,8 +203,10 @@ def _fault(
 
 def _key(dialogues: Sequence[Dialogue], fmt: ChatFormat, tokenizer: Any, max_length: int) -> str:
     digest = hashlib.sha256()
-    parts: list[Any] = [_VERSION, max_length, fmt.to_json(), tokenizer.backend_tokenizer.to_str()]
-    digest.update(json.dumps(parts, ensure_ascii=False).encode())
+    fast = getattr(tokenizer, "backend_tokenizer", None)
+    known = fast.to_str() if fast else [type(tokenizer).__name__, tokenizer.get_vocab(), tokenizer.init_kwargs]
+    parts: list[Any] = [_VERSION, max_length, fmt.to_json(), known]
+    digest.update(json.dumps(parts, ensure_ascii=False, default=str).encode())
     for dialogue in dialogues:
         place = [dialogue.file, dialogue.line, dialogue.messages, dialogue.unlearnt, dialogue.thoughts]
         digest.update(json.dumps(place, ensure_ascii=False).encode("utf-8", "surrogatepass"))

@@ -65,8 +65,11 @@ def _cuts(fmt: ChatFormat, tokenizer: Any) -> re.Pattern[str]:
 
     A tokenizer finds such tokens first, in the text as it is, and looks at what stands between them piece by piece
     (https://docs.rs/tokenizers, AddedVocabulary). So a text may be cut before one that takes no white space from its
-    left, asks for no word boundary, and whose beginning is never taken for a part of another one.
+    left, asks for no word boundary, and whose beginning is never taken for a part of another one. One that is written
+    in Python does so in its own way, and its texts aren't cut.
     """
+    if getattr(tokenizer, "backend_tokenizer", None) is None:
+        return re.compile("(?!)")
     added = {str(token): token for token in tokenizer.added_tokens_decoder.values()}
     written = "".join(part for part in fmt.to_json().values() if isinstance(part, str))
     safe = [

@@ -127,7 +127,7 @@ def load_tokenizer(base: BaseModel) -> Any:
         if base.kind == "gguf":
             return build_tokenizer(read_head(base.path))
         tokenizer = AutoTokenizer.from_pretrained(base.path, local_files_only=True, trust_remote_code=False)
-        normalizer = tokenizer.backend_tokenizer.normalizer
+        fast = getattr(tokenizer, "backend_tokenizer", None)
         # a matter of the plan, not of the tokenizer; what stands there may be anything
         tokenizer.model_max_length = sys.maxsize
         tokenizer("a")
@@ -140,8 +140,9 @@ def load_tokenizer(base: BaseModel) -> Any:
         if isinstance(error, ImportError):
             raise BaseModelError("error.base_model.tokenizer_package", **values) from error
         raise BaseModelError("error.base_model.tokenizer", **values) from error
-    if isinstance(normalizer, normalizers.NFC):
-        tokenizer.backend_tokenizer.normalizer = None
+    # one that is written in Python has no such step
+    if fast is not None and isinstance(fast.normalizer, normalizers.NFC):
+        fast.normalizer = None
     return tokenizer
 
 

@@ -52,6 +52,7 @@ def rehearse(job: Job, prepared: Prepared, listener: Listener) -> None:
     """
     from lora_trainer.engine.hardware import detect
     from lora_trainer.models.tiny import make_tiny_model
+    from lora_trainer.models.tokenizer_file import cut_differently
     from lora_trainer.trial_steps import adapter_after_steps
     from ollama_export.gguf.export import export_gguf
     from ollama_export.llama_cpp import engine
@@ -82,6 +83,8 @@ def rehearse(job: Job, prepared: Prepared, listener: Listener) -> None:
             )
         if tiny is None:
             return
+        if text := cut_differently(prepared.base.path, prepared.tokenizer):
+            listener(Note("note.base.tokenizer_differs", {"source": prepared.base.source, "text": repr(text)}))
         with checking(listener, "tokens") as facts:
             if not engine.is_installed():
                 raise Skip("check.no_engine")

@@ -271,6 +271,30 @@ class Counting:
         return getattr(self.tokenizer, name)
 
 
+class InPython(Counting):
+    """A tokenizer that isn't one of the library `tokenizers`."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "backend_tokenizer":
+            raise AttributeError(name)
+        return super().__getattr__(name)
+
+
+def test_a_tokenizer_in_python_gives_the_same_ids_and_is_known_again(
+    families: dict[str, tuple[ChatFormat, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import transformers
+
+    fmt, tokenizer = families["qwen2"]
+    slow = InPython(tokenizer)
+    talks = [dialogue("in", "x y", "hello", "on"), dialogue("a", "b")]
+    assert encode(talks, fmt, slow, 1000)[0][:] == encode(talks, fmt, tokenizer, 1000)[0][:]
+    # whole texts: where it cuts them is its own affair
+    assert fmt.render(talks[0].messages[:-1]) in slow.asked
+    monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained", lambda *_, **__: slow)
+    assert load_tokenizer(resolve_base_model(str(make_tiny(tmp_path / "tiny")))) is slow
+
+
 def test_what_rows_share_is_tokenised_once(families: dict[str, tuple[ChatFormat, Any]]) -> None:
     fmt, tokenizer = families["qwen2"]
     counting = Counting(tokenizer)
