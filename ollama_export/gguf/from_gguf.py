@@ -24,8 +24,8 @@ COPIED = 1 << 20
 """Bytes that are copied at a time."""
 
 # general.architecture in which each linear layer of transformers is one tensor of the GGUF, unchanged but for the
-# order of rows in Llama's q and k projections
-ARCHITECTURES = ("llama", "qwen2", "qwen3", "gemma2", "gemma3", "phi3")
+# order of rows in Llama's q and k projections (Qwen3.5's reorder the heads of what they recall, in both directions)
+ARCHITECTURES = ("llama", "qwen2", "qwen3", "gemma2", "gemma3", "phi3", "lfm2", "nemotron", "stablelm", "starcoder2")
 
 
 class StoredRows:

@@ -11,6 +11,8 @@ import pytest
 
 from file_formats.gguf import read_head
 from ollama_export.llama_cpp.engine import Engine
+from tests.support.adapters import make_adapter
+from tests.support.architectures import make
 from tests.support.exports import divergence, export, same_sums, smollm2, tensors
 
 LINEAR = {
@@ -113,3 +115,19 @@ def test_a_base_of_another_alignment_keeps_it_and_loads(tiny_gguf: Path, tmp_pat
     }
     with Engine(made.path, context=64) as engine:
         assert engine.complete("a", max_tokens=2).tokens
+
+
+@pytest.mark.parametrize("architecture", ["lfm2", "nemotron", "stablelm", "starcoder2"])
+def test_an_adapter_in_a_gguf_is_what_it_is_in_the_folder_that_this_was_made_of(
+    architecture: str, tmp_path: Path
+) -> None:
+    make(architecture, tmp_path / "base")
+    end = "<|endoftext|>" if architecture == "nemotron" else "<|im_end|>"
+    adapter = make_adapter(tmp_path / "base", tmp_path / "adapter")
+    base = export(tmp_path / "base", tmp_path / "base.gguf", eos_token=end).path
+    by_folder = tensors(export(tmp_path / "base", tmp_path / "one.gguf", adapter, eos_token=end).path)
+    by_gguf = tensors(export(base, tmp_path / "two.gguf", adapter, kind="gguf", eos_token=end).path)
+    assert by_folder.keys() == by_gguf.keys()
+    assert all(np.array_equal(by_folder[name].data, by_gguf[name].data) for name in by_folder)
+    before = tensors(base)
+    assert any(not np.array_equal(before[name].data, by_gguf[name].data) for name in before)
