@@ -29,6 +29,7 @@ PUT_RIGHT = {
     "你今年多大了？": "（低下头，声音很小）二、二十四了……不许笑。",
 }
 """Question -> the answer that is taught in place of the character's own."""
+LONGEST = 60
 COLUMNS = ("", "before", "from its adapter", "anew")
 
 
@@ -126,9 +127,14 @@ def mean_loss(model: Any, sequences: Iterable[Any]) -> float:
     return total / tokens
 
 
+def shortened(text: str) -> str:
+    """Greedy answers of small models may go round in circles."""
+    return text if len(text) <= LONGEST else text[:LONGEST] + "……"
+
+
 def table(rows: Iterable[Sequence[str]]) -> str:
     """Rows under COLUMNS."""
-    lines = [COLUMNS, ("---",) * len(COLUMNS), *rows]
+    lines = [COLUMNS, ("---",) * len(COLUMNS), *([shortened(cell) for cell in row] for row in rows)]
     return "".join(f"| {' | '.join(' '.join(cell.split()) for cell in line)} |\n" for line in lines)
 
 

@@ -1,4 +1,4 @@
-"""docs/models.md, made from real runs: `python -m bench.architectures [--only TYPE …] [--out FILE]`
+"""docs/models.md, made from real runs: `python -m bench.architectures [--only TYPE …] [--known LINES] [--out FILE]`
 
 A tiny random model of each architecture is found and checked as a base model, trained for two steps, its gradients by a
 prefix tree held against those of padded batches, exported with its adapter, and loaded by llama.cpp, which has to cut
@@ -34,14 +34,17 @@ def main() -> int:
     """Try them all; exit code 1 where one ends in an error that isn't told in words."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", default=[*FAMILIES, *WRAPPERS])
+    parser.add_argument("--known", type=Path, help="lines of an earlier run, for all that isn't tried now")
     parser.add_argument("--out", type=Path, help="where the page goes")
     options = parser.parse_args()
     prepare()
-    found = []
+    lines = options.known.read_text(encoding="utf-8").splitlines() if options.known else []
+    rows = {row["type"]: row for row in map(json.loads, lines)}
     for model_type in options.only:
-        found.append(in_own_process(model_type))
-        sys.stdout.write(json.dumps(found[-1], ensure_ascii=False) + "\n")
+        rows[model_type] = in_own_process(model_type)
+        sys.stdout.write(json.dumps(rows[model_type], ensure_ascii=False) + "\n")
         sys.stdout.flush()
+    found = [rows[model_type] for model_type in (*FAMILIES, *WRAPPERS) if model_type in rows]
     text = page(found)
     if options.out:
         options.out.write_text(text, encoding="utf-8")
@@ -63,7 +66,9 @@ def prepare() -> None:
 
     import ollama_export.gguf.worker  # noqa: F401
     from lora_trainer.models.load import silence_libraries
+    from wizard.words import use_language
 
+    use_language("en")
     get_model_class("LlamaForCausalLM")
     torch.set_num_threads(1)
     silence_libraries()
@@ -134,7 +139,7 @@ def _go(row: dict[str, Any], folder: Path) -> None:
         "base": str(folder / "base"), "kind": "folder", "adapter": str(folder / "adapter"), "llama_cpp": None,
         "out": str(folder / "model.gguf"), "file_type": "f16", "foretaste": None, "mark": None,
         "chat_template": gguf_chat_template(chat_format), "add_bos": chat_format.tokenizer_adds_bos,
-        "eos_token": chat_format.end_of_turn,
+        "eos_token": chat_format.end_of_turn, "other_ends": list(chat_format.other_ends),
     }  # fmt: skip
     convert(asked, lambda *_, **__: None)
     row["exports"] = True

@@ -42,7 +42,6 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "cohere": {},
     "cohere2": WINDOW | {"rotary_pct": 1.0},
     "cohere2_moe": EXPERTS | WINDOW | {"first_k_dense_replace": 0},
-    "cwm": WINDOW,
     "deepseek_v2": LATENT | EXPERTS | {"q_lora_rank": 32},
     "deepseek_v3": LATENT | EXPERTS | {"q_lora_rank": 32},
     "diffllama": {},
