@@ -81,16 +81,24 @@ class Checkpoints:
         self.complete(step)
 
     def keep_only(self, *steps: int) -> None:
-        """Delete all checkpoints but these: of a run that is done, only a longer run wants any."""
+        """Delete all checkpoints but these, and what a killed process was deleting.
+
+        Of a run that is done, only a longer run wants any.
+        """
         for other in set(self.steps()) - {*steps}:
             shutil.rmtree(self.at(other).rename(self.folder / f"deleting-{other}"))
+        self._finish_deleting()
 
     def clear(self, *, all_of_them: bool) -> None:
         """Delete what killed processes have left, or everything."""
         if all_of_them and self.folder.exists():
             shutil.rmtree(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
-        for leftover in [self.writing, *self.folder.glob("deleting-*")]:
+        shutil.rmtree(self.writing, ignore_errors=True)
+        self._finish_deleting()
+
+    def _finish_deleting(self) -> None:
+        for leftover in self.folder.glob("deleting-*"):
             shutil.rmtree(leftover, ignore_errors=True)
 
 

@@ -113,6 +113,13 @@ MUTANTS = (
         (f"{_ENGINE}/test_batching.py::test_processes_compute_what_is_shared_once",),
     ),
     Mutant(
+        "what a killed process was deleting stays for ever",
+        "lora_trainer/engine/checkpoints.py",
+        'f"deleting-{other}"))\n        self._finish_deleting()\n',
+        'f"deleting-{other}"))\n',
+        (f"{_ENGINE}/test_checkpoints.py::test_what_a_killed_process_was_deleting_goes_with_the_others",),
+    ),
+    Mutant(
         "a run that goes on is computed as the memory of the moment has it",
         "lora_trainer/train.py",
         "memory = use or fit_memory(",

@@ -63,6 +63,15 @@ def test_the_newest_two_checkpoints_are_kept_and_those_that_are_named(tmp_path: 
     ]
 
 
+def test_what_a_killed_process_was_deleting_goes_with_the_others(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    for name in ("checkpoint-4", "checkpoint-8", "deleting-2"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "optimizer.pt").touch()
+    checkpoints.keep_only(8)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-8"]
+
+
 def test_checkpoints_are_in_the_order_of_their_steps_and_nothing_else_is_one(tmp_path: Path) -> None:
     checkpoints = saved(tmp_path, 10, 9, 100)
     (tmp_path / "checkpoint-9.old").mkdir()
