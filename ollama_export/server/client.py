@@ -232,7 +232,11 @@ class OllamaClient(StoredModels):
 
     def is_loaded(self, name: str) -> bool:
         """Whether the server has a model in memory."""
-        return any(same_name(model["name"], name) for model in self._http.json("GET", "/api/ps").get("models") or [])
+        return any(same_name(loaded, name) for loaded in self.loaded())
+
+    def loaded(self) -> list[str]:
+        """The models that the server has in memory."""
+        return [model["name"] for model in self._http.json("GET", "/api/ps").get("models") or []]
 
     def unload(self, name: str, seconds: float = 10.0) -> None:
         """Take a model out of memory and wait for it: models of equal weights share a runner and its template mode.

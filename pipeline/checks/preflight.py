@@ -13,7 +13,14 @@ from pipeline.checks.checklist import Prepared, checking
 from pipeline.checks.context import check_context, memory_of_this_machine
 from pipeline.checks.proofs import choose_proofs
 from pipeline.checks.rehearsal import rehearse
-from pipeline.checks.resources import check_disk, check_four_bits, check_memory, check_quantizer, parameter_count
+from pipeline.checks.resources import (
+    check_disk,
+    check_four_bits,
+    check_memory,
+    check_quantizer,
+    parameter_count,
+    take_memory_back,
+)
 from pipeline.job import Dataset, Job, library_versions
 from pipeline.run.base_model import base_model_of, chat_format_in
 from pipeline.run.published import tell_start
@@ -127,6 +134,7 @@ def _prepare(job: Job, base: BaseModel, listener: Listener) -> Prepared:
             facts |= check_four_bits(base, listener)
     if unused := unused_card():
         listener(unused)
+    take_memory_back(job, base, listener)
     with checking(listener, "memory") as facts:
         facts |= check_memory(job, base)
     with checking(listener, "chat_format") as facts:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from file_formats.file_types import FILE_TYPES
-from lora_trainer.errors import ResourceError, UsageError
+from lora_trainer.errors import OllamaError, ResourceError, UsageError
 from lora_trainer.events import Listener, Note
 from pipeline.job import Job
 
@@ -72,6 +73,30 @@ def check_four_bits(base: BaseModel, listener: Listener) -> dict[str, Any]:
     if hardware.device != "cuda":
         listener(Note("note.qlora.slow", {"device": hardware.name}))
     return {"version": version}
+
+
+def take_memory_back(job: Job, base: BaseModel, listener: Listener) -> None:
+    """Have an Ollama on this machine give the memory of its models back, where the training would lack it.
+
+    It keeps a model for five minutes after the last answer, and loads it again when it is asked.
+    """
+    from lora_trainer.engine.hardware import detect
+    from lora_trainer.engine.memory import fit_memory
+
+    if job.client is None or not job.client.is_local or job.request.dry_run:
+        return
+    hardware = detect()
+    if fit_memory(base, job.plan, hardware) == fit_memory(
+        base, job.plan, replace(hardware, memory_free=hardware.memory_total)
+    ):
+        return
+    freed = []
+    with suppress(OllamaError):  # one that doesn't answer holds nothing that could be had
+        for name in job.client.loaded():
+            job.client.unload(name)
+            freed.append(name)
+    if freed:
+        listener(Note("note.memory.taken_back", {"models": ", ".join(freed)}))
 
 
 def check_memory(job: Job, base: BaseModel) -> dict[str, Any]:

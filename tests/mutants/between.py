@@ -78,6 +78,16 @@ MUTANTS = (
         (_LICENCES + "test_the_licence_in_a_folder_goes_into_ollama_and_with_what_is_made_of_that",),
     ),
     Mutant(
+        "a dry run takes models out of Ollama's memory",
+        "pipeline/checks/resources.py",
+        " or job.request.dry_run:\n        return\n    hardware",
+        ":\n        return\n    hardware",
+        (
+            "tests/pipeline/checks/test_preflight.py::"
+            "test_ollama_gives_memory_back_only_where_the_training_would_lack_it",
+        ),
+    ),
+    Mutant(
         "a model that Ollama converts is another one",
         "ollama_export/proof.py",
         'same = not parts or (parts == ["FROM"] and is_held(findings, greedy))',

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,16 +10,19 @@ from pathlib import Path
 
 import pytest
 
+from lora_trainer.engine.hardware import detect
 from lora_trainer.errors import BaseModelError, ConversionError, DataError, ResourceError
-from lora_trainer.events import Check, Event
+from lora_trainer.events import Check, Event, Note
 from lora_trainer.models.load import load_config, load_tokenizer
 from lora_trainer.models.source import resolve_base_model
 from lora_trainer.plan import TrainPlan
+from ollama_export.server.client import OllamaClient
 from pipeline.checks import preflight, resources
 from pipeline.job import Job, read_data
 from pipeline.request import Request
 from pipeline.run.history import History
 from pipeline.run.kept import take_over
+from tests.ollama_server.server import OllamaServer
 from tests.support.tiny import FAMILIES, add_tokens, make_tiny
 
 CHECKS = (
@@ -152,3 +156,33 @@ def test_a_tokenizer_that_llama_cpp_cuts_otherwise_is_refused(tmp_path):
     with pytest.raises(ConversionError) as refused:
         checked(job(tmp_path, base))
     assert refused.value.key == "error.export.pre_tokenizer"
+
+
+def test_ollama_gives_memory_back_only_where_the_training_would_lack_it(
+    tmp_path: Path, tiny_gguf: Path, ollama_server: OllamaServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = OllamaClient(ollama_server.url)
+    digest = hashlib.sha256(tiny_gguf.read_bytes()).hexdigest()
+    client.upload(tiny_gguf, digest)
+    client.create("chatty", files={"model.gguf": digest}, template="{{ .Prompt }}")
+    base = resolve_base_model(str(make_tiny(tmp_path / "base")))
+    roomy = detect()
+    a_job = replace(job(tmp_path, tmp_path / "base"), client=client)
+    heard: list[Event] = []
+
+    def loaded_after(free: int, whose: Job) -> list[str]:
+        client.chat("chatty", [{"role": "user", "content": "hi"}], num_predict=1)
+        monkeypatch.setattr("lora_trainer.engine.hardware.detect", lambda: replace(roomy, memory_free=free))
+        resources.take_memory_back(whose, base, heard.append)
+        return client.loaded()
+
+    assert loaded_after(roomy.memory_total, a_job) == ["chatty:latest"] and not heard
+    trying = replace(a_job, request=replace(a_job.request, dry_run=True))
+    assert loaded_after(1 << 20, trying) == ["chatty:latest"] and not heard
+    assert loaded_after(1 << 20, a_job) == []
+    (note,) = heard
+    assert isinstance(note, Note) and note.values == {"models": "chatty:latest"}
+    # one that is gone in between is no reason to fail
+    ollama_server.stop()
+    resources.take_memory_back(a_job, base, heard.append)
+    assert len(heard) == 1
