@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,13 @@ DELTA: dict[str, Any] = {
 }  # fmt: skip
 """Three layers of a gated delta rule (Yang et al., 2024, arXiv:2412.06464), one of attention."""
 WINDOW: dict[str, Any] = {"sliding_window": 64, "layer_types": ["sliding_attention", "full_attention"]}
+FOURTH: dict[str, Any] = {
+    "num_hidden_layers": 4, "sliding_window": 64, "layer_types": ["sliding_attention"] * 3 + ["full_attention"],
+}  # fmt: skip
+"""Every fourth layer without a window, as llama.cpp knows some families by heart."""
 
 FAMILIES: dict[str, dict[str, Any]] = {
-    "afmoe": EXPERTS | WINDOW | {"num_dense_layers": 1},
+    "afmoe": EXPERTS | FOURTH | {"num_dense_layers": 1},
     "apertus": {},
     "arcee": {},
     "bamba": SPACE | {"attn_layer_indices": [1]},
@@ -51,7 +56,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "ernie4_5_moe": EXPERTS | {
         "moe_num_experts": 4, "moe_k": 2, "moe_layer_start_index": 1, "moe_num_shared_experts": 1,
     },
-    "exaone4": {"sliding_window": None, "layer_types": ["full_attention"] * 2},
+    "exaone4": FOURTH,
     "exaone_moe": EXPERTS | WINDOW | {"mlp_layer_types": ["dense", "sparse"]},
     "falcon": {"num_kv_heads": 2, "head_dim": None, "new_decoder_architecture": True},
     "falcon_h1": SPACE,
@@ -75,7 +80,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "glm4_moe": EXPERTS | {"use_qk_norm": True},
     "gpt2": {"n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 2048},
     "gpt_bigcode": {"n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 2048},
-    "gpt_neox": {"rotary_pct": 0.25},
+    "gpt_neox": {},
     "gpt_oss": EXPERTS | WINDOW | {"intermediate_size": 64},
     "gptj": {"n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 2048, "rotary_dim": 16},
     "granite": {},
@@ -93,7 +98,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "attn_layer_period": 2, "attn_layer_offset": 1, "expert_layer_period": 2, "expert_layer_offset": 1,
         "mamba_d_state": 8, "mamba_dt_rank": 4, "use_mamba_kernels": False,
     },
-    "laguna": EXPERTS | WINDOW,
+    "laguna": EXPERTS | FOURTH,
     "lfm2": {
         "num_hidden_layers": 4, "layer_types": ["conv", "conv", "full_attention", "conv"], "full_attn_idxs": None,
         "block_auto_adjust_ff_dim": False,
@@ -108,7 +113,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     },
     "mamba": {"state_size": 8, "expand": 2, "time_step_rank": 4},
     "mamba2": {"state_size": 16, "expand": 2, "num_heads": 4, "head_dim": 32, "n_groups": 1},
-    "mellum": WINDOW | EXPERTS,
+    "mellum": FOURTH | EXPERTS,
     "minicpm3": LATENT | {"q_lora_rank": 32, "dim_model_base": 256},
     "minimax_m2": EXPERTS | {"rotary_dim": 16},
     "ministral3": {},
@@ -147,6 +152,12 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "youtu": LATENT | {"q_lora_rank": 32},
 }  # fmt: skip
 """transformers' `model_type` -> its sizes beside SIZES; None takes one away."""
+ON_THE_HUB: dict[str, dict[str, Any]] = {
+    "gpt_neox": {"rotary_pct": 0.25},
+    "granitemoehybrid": {"layer_types": ["mamba", "attention"]},
+    "nemotron_h": {"layers_block_type": ["mamba", "attention"]},
+}
+"""What the families' own config.json files have, and newer versions of transformers write otherwise."""
 WRAPPERS: dict[str, str] = {
     "gemma3": "gemma3_text",
     "gemma4": "gemma4_text",
@@ -206,6 +217,9 @@ def make(model_type: str, folder: Path) -> Any:
             if parameter.dim() == 2:
                 parameter.normal_(0, 0.15)
     model.save_pretrained(folder)
+    file = folder / "config.json"
+    values = json.loads(file.read_text(encoding="utf-8")) | ON_THE_HUB.get(model_type, {})
+    file.write_text(json.dumps(values), encoding="utf-8")
     return model
 
 
