@@ -221,7 +221,7 @@ def _trainer(
     plan: TrainPlan,
     checkpoints: Checkpoints,
     hardware: Hardware,
-    use: MemoryUse | None,
+    use: MemoryUse | None = None,
 ) -> Any:
     from lora_trainer.engine.step_trainer import StepTrainer
 

@@ -110,7 +110,7 @@ def tried(model_type: str, folder: Path) -> dict[str, Any]:
 def _go(row: dict[str, Any], folder: Path) -> None:
     from lora_trainer.data.encode import encode
     from lora_trainer.engine.prefix_tree import fork
-    from lora_trainer.engine.tree_trial import matches_padded, supports_tree
+    from lora_trainer.engine.tree_trial import off_by, supports_tree, tolerance
     from lora_trainer.models.adapter import layers_of
     from lora_trainer.models.load import chat_format_of, check_vocabulary, check_weights, load_tokenizer
     from lora_trainer.models.source import resolve_base_model
@@ -132,7 +132,8 @@ def _go(row: dict[str, Any], folder: Path) -> None:
     model = adapter_after_steps(base, rows, plan, "cpu", "float32")
     row["trains"] = True
     sequences = [sequence for dialogue in rows[: len(rows)] for sequence in dialogue.sequences]
-    row["tree"] = supports_tree(model.config) and bool(matches_padded(model, fork(sequences), 0, "cpu"))
+    off = off_by(model, fork(sequences), 0, "cpu") if supports_tree(model.config) else None
+    row["tree"] = off is not None and off <= tolerance(model)
     model.save_pretrained(folder / "adapter", save_embedding_layers=False)
     # as pipeline/checks and export.py ask for it
     asked = {

@@ -111,16 +111,20 @@ def _tree(ordered: Sequence[EncodedSequence]) -> TreeBatch:
     )
 
 
-def fork(sequences: Sequence[EncodedSequence]) -> list[EncodedSequence]:
-    """Two of the sequences that begin alike and then part, the first such neighbours in lexical order; else none.
+def fork(sequences: Sequence[EncodedSequence], window: int = 0) -> list[EncodedSequence]:
+    """Two of the sequences that begin alike and then part, behind more than `window` tokens where there are such two:
+    what a layer's window leaves out is tried, too. The first such neighbours in lexical order; else none.
 
     One that only goes on where another ends, as a dialogue's next turn does, makes no branch.
     """
+    found: list[EncodedSequence] = []
     for pair in pairwise(sorted(sequences, key=read_ids)):
         read = [read_ids(sequence) for sequence in pair]
-        if 0 < common(*read) < min(map(len, read)):
-            return list(pair)
-    return []
+        if 0 < (shared := common(*read)) < min(map(len, read)):
+            if shared > window:
+                return list(pair)
+            found = found or list(pair)
+    return found
 
 
 def is_worth(trees: Sequence[TreeBatch], padded: Sequence[Any]) -> bool:

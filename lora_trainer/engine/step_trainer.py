@@ -32,7 +32,7 @@ from lora_trainer.engine.prefix_tree import TreeBatch, fork, is_worth, tree_batc
 from lora_trainer.engine.reporter import Reporter
 from lora_trainer.engine.schedule import dropout_seed, learning_rate, step_dialogues
 from lora_trainer.engine.sharding import allow_on_cpu, configure, shards
-from lora_trainer.engine.tree_trial import matches_padded, supports_tree, tree_negative_log_likelihood
+from lora_trainer.engine.tree_trial import off_by, supports_tree, tolerance, tree_negative_log_likelihood
 from lora_trainer.errors import UsageError
 from lora_trainer.events import Doing, Note, StepBegun
 from lora_trainer.plan import TrainPlan
@@ -238,16 +238,17 @@ class StepTrainer(CheckpointingTrainer):
         if not supports_tree(self.model.config):
             self.listener(Note("note.tree.layers"))
             return False
-        few = fork(sequences)
+        few = fork(sequences, getattr(self.model.config.get_text_config(), "sliding_window", None) or 0)
         budget = self.fallback.token_budget
         if not few or not is_worth(tree_batches(sequences, budget), micro_batches(sequences, budget, self.pad_id)):
             return None
         self.listener(Doing("trial"))
         with self.compute_loss_context_manager():
-            match = matches_padded(self.model, few, self.pad_id, self.args.device)
-        if match is False:
-            self.listener(Note("note.tree.differs"))
-        return bool(match)
+            off, most = off_by(self.model, few, self.pad_id, self.args.device), tolerance(self.model)
+        if off is not None and off > most:
+            told = Note("note.tree.differs", {"off": f"{off:.1%}", "most": f"{most:.1%}"})
+            self.listener(told if math.isfinite(off) else Note("note.tree.fails"))
+        return off is not None and off <= most
 
     # validation
 

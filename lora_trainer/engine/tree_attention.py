@@ -39,7 +39,8 @@ def tree_masks(model: Any, tree: TreeBatch) -> Any:
     near = sees
     if window:
         position = tree.position_ids[0]
-        near = sees & (position[:, None] - position[None, :] < window)
+        # one number more for each pair would be 8 bytes
+        near = sees & (position[:, None] < (position + window)[None, :])
 
     def additive(allowed: Any) -> Any:
         dtype = model.dtype if model.dtype.is_floating_point else torch.float32

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,9 +15,20 @@ KNOWN_LAYERS = {"full_attention", "sliding_attention"}
 """Kinds of layers that are told everything about a sequence by positions and mask."""
 
 
+_WITH_A_STATE = ("state_size", "ssm_state_size", "mamba_d_state", "conv_L_cache", "linear_conv_kernel_dim")
+"""Sizes that configurations have whose layers carry a state from token to token, where they don't list the layers."""
+_BY_DISTANCE = ("bloom", "mpt")
+"""Families that tell distances by the places in the row alone (ALiBi: Press et al., 2021, arXiv:2108.12409); Falcon's
+older models say so themselves."""
+
+
 def supports_tree(config: Any) -> bool:
     """Whether every kind of layer in a model's configuration learns all about a sequence from positions and a mask."""
-    return set(getattr(config, "layer_types", None) or KNOWN_LAYERS) <= KNOWN_LAYERS
+    if config.model_type in _BY_DISTANCE or getattr(config, "alibi", False):
+        return False
+    if kinds := getattr(config, "layer_types", None):
+        return set(kinds) <= KNOWN_LAYERS
+    return not any(getattr(config, size, None) for size in _WITH_A_STATE)
 
 
 def tree_negative_log_likelihood(model: Any, tree: TreeBatch) -> Any:
@@ -33,12 +45,23 @@ def tree_negative_log_likelihood(model: Any, tree: TreeBatch) -> Any:
     return weighted_nll(model, inputs, rows, tree.positions, tree.target_index, tree.targets, tree.weights)
 
 
-def matches_padded(model: Any, sequences: Sequence[EncodedSequence], pad_id: int, device: Any) -> bool | None:
-    """Whether loss and gradients of `sequences` as a tree are those of the padded batch, on this very model.
+def tolerance(model: Any) -> float:
+    """How far loss and gradients of a tree may be off from those of the padded batch, relative to them.
 
-    None where memory doesn't hold them. The sequences have to begin alike and part, as those of `prefix_tree.fork` do:
-    in a tree without branches no layer sees too much. An adapter's gradients go through every layer, so a layer that
-    sees more than position and mask tell it shows.
+    Measured in two layers of each family on a CPU: float32 rounds such gradients by 1e-6 of their length, bfloat16 by
+    1e-2 (deeper models more); a layer that takes in half of another branch's token changes them by 4e-2 to 4e-1.
+    """
+    import torch
+
+    return 1e-3 if model.dtype == torch.float32 else 0.1
+
+
+def off_by(model: Any, sequences: Sequence[EncodedSequence], pad_id: int, device: Any) -> float | None:
+    """How far loss and gradients of `sequences` as a tree are off from those of the padded batch, on this very model.
+
+    None where memory doesn't hold them, infinite where the model fails of its masks. The sequences have to begin alike
+    and part, as those of `prefix_tree.fork` do: in a tree without branches no layer sees too much. An adapter's
+    gradients go through every layer, so a layer that sees more than position and mask tell it shows.
     """
     import torch
 
@@ -63,11 +86,11 @@ def matches_padded(model: Any, sequences: Sequence[EncodedSequence], pad_id: int
             losses.append(loss.item())
             gradients.append(torch.cat([g.flatten().float() for g in found if g is not None]))
     except Exception as error:  # a model that takes no such mask says so in its own way
-        return None if is_out_of_memory(error) else False
+        return None if is_out_of_memory(error) else math.inf
     finally:
         model.train(training)
-    # Measured in two layers of each family on a CPU: float32 rounds such gradients by 1e-6 of their length, bfloat16 by
-    # 1e-2 (deeper models more); a layer that takes in half of another branch's token changes them by 4e-2 to 4e-1.
-    tolerance = 1e-3 if model.dtype == torch.float32 else 0.1
-    apart = (gradients[0] - gradients[1]).norm() <= tolerance * gradients[0].norm()
-    return bool(apart) and abs(losses[0] - losses[1]) <= tolerance * abs(losses[0])
+    length = float(gradients[0].norm())
+    # what is no number is as far off as can be
+    found = [float((gradients[0] - gradients[1]).norm()) / length if length else math.nan]
+    found.append(abs(losses[0] - losses[1]) / abs(losses[0]) if losses[0] else math.nan)
+    return max(math.inf if math.isnan(off) else off for off in found)

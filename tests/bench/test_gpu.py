@@ -125,12 +125,12 @@ def siblings_seen(patch: pytest.MonkeyPatch) -> None:
         return tree_masks(model, replace(tree, ends=torch.full_like(tree.ends, tree.tokens)))
 
     patch.setattr("lora_trainer.engine.tree_attention.tree_masks", masks)
-    patch.setattr(tree_trial, "matches_padded", lambda *_: True)
-    patch.setattr(step_trainer, "matches_padded", lambda *_: True)
+    patch.setattr(tree_trial, "off_by", lambda *_: 0.0)
+    patch.setattr(step_trainer, "off_by", lambda *_: 0.0)
 
 
 def trees_refused(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(step_trainer, "matches_padded", lambda *_: False)
+    patch.setattr(step_trainer, "off_by", lambda *_: 1.0)
 
 
 def last_batch_left_out(patch: pytest.MonkeyPatch) -> None:

@@ -168,15 +168,15 @@ MUTANTS = (
     Mutant(
         "a tree is taken for its padded batch where only its loss is the same",
         f"{_ENGINE}/tree_trial.py",
-        "return bool(apart) and abs(",
-        "return abs(",
+        "    found = [float((gradients[0] - gradients[1]).norm()) / length if length else math.nan]\n",
+        "    found = [0.0]\n",
         _TRIAL,
     ),
     Mutant("the trial of trees is a lax one", f"{_ENGINE}/tree_trial.py", "1e-3 if", "0.1 if", _TRIAL),
     Mutant(
         "trees are tried on two turns of one dialogue, which make no branch",
         f"{_ENGINE}/step_trainer.py",
-        "few = fork(sequences)",
+        'few = fork(sequences, getattr(self.model.config.get_text_config(), "sliding_window", None) or 0)',
         "few = sorted(sequences, key=lambda s: s.prompt_ids + s.completion_ids)[:2]",
         _SHARING,
     ),
@@ -190,7 +190,7 @@ MUTANTS = (
     Mutant(
         "trees are used whatever their trial says",
         f"{_ENGINE}/step_trainer.py",
-        "return bool(match)",
+        "return off is not None and off <= most",
         "return True",
         _SHARING,
     ),
@@ -204,8 +204,8 @@ MUTANTS = (
     Mutant(
         "a sliding window is one token too wide",
         f"{_ENGINE}/tree_attention.py",
-        "position[None, :] < window",
-        "position[None, :] <= window",
+        "position[:, None] < (position + window)",
+        "position[:, None] <= (position + window)",
         (f"{_TESTS}/engine/test_prefix_tree.py::test_sliding_windows_are_kept_in_dialogues_longer_than_them",),
     ),
     # the loss
