@@ -1,4 +1,6 @@
-"""docs/models.md, made from real runs: `python -m bench.architectures [--only TYPE …] [--known LINES] [--out FILE]`
+"""docs/models.md, made from real runs of tiny models.
+
+    python -m bench.architectures [--only TYPE …] [--tokenizers DIR] [--known LINES] [--out FILE]
 
 A tiny random model of each architecture is found and checked as a base model, trained for two steps, its gradients by a
 prefix tree held against those of padded batches, exported with its adapter, and loaded by llama.cpp, which has to cut
@@ -34,6 +36,7 @@ def main() -> int:
     """Try them all; exit code 1 where one ends in an error that isn't told in words."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", default=[*FAMILIES, *WRAPPERS])
+    parser.add_argument("--tokenizers", type=Path, help="folders with the families' own tokenizers, called TYPE")
     parser.add_argument("--known", type=Path, help="lines of an earlier run, for all that isn't tried now")
     parser.add_argument("--out", type=Path, help="where the page goes")
     options = parser.parse_args()
@@ -41,7 +44,8 @@ def main() -> int:
     lines = options.known.read_text(encoding="utf-8").splitlines() if options.known else []
     rows = {row["type"]: row for row in map(json.loads, lines)}
     for model_type in options.only:
-        rows[model_type] = in_own_process(model_type)
+        own = options.tokenizers / model_type if options.tokenizers else None
+        rows[model_type] = in_own_process(model_type, own if own and own.is_dir() else None)
         sys.stdout.write(json.dumps(rows[model_type], ensure_ascii=False) + "\n")
         sys.stdout.flush()
     found = [rows[model_type] for model_type in (*FAMILIES, *WRAPPERS) if model_type in rows]
@@ -74,7 +78,7 @@ def prepare() -> None:
     silence_libraries()
 
 
-def in_own_process(model_type: str) -> dict[str, Any]:
+def in_own_process(model_type: str, tokenizer: Path | None = None) -> dict[str, Any]:
     """What became of one architecture; whatever is printed on the way goes nowhere."""
     reading, writing = os.pipe()
     if (child := os.fork()) == 0:
@@ -83,7 +87,7 @@ def in_own_process(model_type: str) -> dict[str, Any]:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
         signal.alarm(SECONDS)
         with os.fdopen(writing, "w", encoding="utf-8") as out, tempfile.TemporaryDirectory() as folder:
-            json.dump(tried(model_type, Path(folder)), out, default=str)
+            json.dump(tried(model_type, Path(folder), tokenizer), out, default=str)
         os._exit(0)
     os.close(writing)
     with os.fdopen(reading, encoding="utf-8") as told:
@@ -92,11 +96,11 @@ def in_own_process(model_type: str) -> dict[str, Any]:
     return json.loads(text) if text else {"type": model_type, "crashed": f"exit code {status}", "why": ""}
 
 
-def tried(model_type: str, folder: Path) -> dict[str, Any]:
+def tried(model_type: str, folder: Path, tokenizer: Path | None) -> dict[str, Any]:
     """How far one architecture comes: `class`, `layers`, `trains`, `tree`, `exports`, `loads`, `kl`, `why`."""
-    row: dict[str, Any] = {"type": model_type}
+    row: dict[str, Any] = {"type": model_type, "own_tokenizer": tokenizer is not None}
     try:
-        row["class"] = type(make(model_type, folder / "base")).__name__
+        row["class"] = type(make(model_type, folder / "base", tokenizer)).__name__
         _go(row, folder)
     except UserError as error:
         row["why"] = _in_words(error)
@@ -104,7 +108,7 @@ def tried(model_type: str, folder: Path) -> dict[str, Any]:
         row["why"] = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         # what the converter says the program tells in its own words, and before the training
         row |= {} if "trains" in row and "exports" not in row else {"crashed": traceback.format_exc()[-1500:]}
-    return row
+    return {name: v.replace(f"{folder}{os.sep}", "") if isinstance(v, str) else v for name, v in row.items()}
 
 
 def _go(row: dict[str, Any], folder: Path) -> None:
@@ -192,10 +196,11 @@ def page(found: list[dict[str, Any]]) -> str:
 def _line(row: dict[str, Any]) -> str:
     kl = row.get("kl")
     marks = ["✓" if row.get(name) else "—" for name in ("trains", "tree", "exports", "loads")]
-    proven = "—" if kl is None else f"✓ {kl:.1e}" if kl <= CLOSE else f"✗ {kl:.1e}"
+    proven = "—" if kl is None else f"{'✓' if kl <= CLOSE else '✗'} {abs(kl):.1g}"
     layers = ", ".join(f"`{kind}`" for kind in row.get("layers", ()))
     why = row.get("why") or ("" if not row.get("crashed") else row["crashed"])
-    return "| " + " | ".join([f"`{row['type']}`", *marks, proven, layers, why.replace("|", "\\|")[:220]]) + " |"
+    own = "自己的 / own" if row.get("own_tokenizer") else ""
+    return "| " + " | ".join([f"`{row['type']}`", *marks, proven, own, layers, why.replace("|", "\\|")[:220]]) + " |"
 
 
 if __name__ == "__main__":

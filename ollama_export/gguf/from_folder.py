@@ -114,6 +114,8 @@ def plan_folder(
     names = weight_files(folder)
     ModelBase.get_model_part_names = lambda *_: names
     converter = model_class(folder, kind, folder / "model.gguf", model_name=name)
+    # Mistral 3's does nothing itself but hand everything on to another one, with a writer of its own
+    converter = getattr(converter, "impl", converter)
     own_tensors, own_pre_tokenizer = converter.get_tensors, converter.get_vocab_base_pre
     by_weight = _match(deltas, list(converter.model_tensors), folder)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -188,22 +189,14 @@ _OTHERS_SIZES = {
 """Of the part of a wrapper that sees or hears."""
 
 
-def make(model_type: str, folder: Path) -> Any:
-    """Write a tiny random model of an architecture, float32, with a small tokenizer of Qwen2's or Gemma's style."""
+def make(model_type: str, folder: Path, tokenizer: Path | None = None) -> Any:
+    """Write a tiny random model of an architecture, float32, with the files of `tokenizer`, or a small one of Qwen2's
+    or another family's style.
+    """
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMultimodalLM
 
-    from tests.support.tiny import TOKENIZERS, write_tokenizer
-
-    family = next((family for family, types in _TOKENIZERS.items() if model_type in types), "qwen2")
-    vocabulary = write_tokenizer(folder, family).get_vocab()
-    own = {
-        # Gemma's has no room to spare
-        "vocab_size": len(vocabulary) if family == "gemma3" else -(-len(vocabulary) // 64) * 64,
-        "bos_token_id": vocabulary.get(TOKENIZERS[family][2] or "", 0),
-        "eos_token_id": vocabulary[TOKENIZERS[family][3]],
-        "pad_token_id": 0,
-    }
+    own = _borrowed(model_type, folder) if tokenizer is None else _given(tokenizer, folder)
     wrapped = WRAPPERS.get(model_type)
     if wrapped is None:
         config = AutoConfig.for_model(model_type, **own, **sizes_of(model_type, own["vocab_size"]))
@@ -223,6 +216,38 @@ def make(model_type: str, folder: Path) -> Any:
     return model
 
 
+def _borrowed(model_type: str, folder: Path) -> dict[str, int]:
+    """Write a small tokenizer; what a configuration says of it."""
+    from tests.support.tiny import TOKENIZERS, write_tokenizer
+
+    family = next((family for family, types in _TOKENIZERS.items() if model_type in types), "qwen2")
+    vocabulary = write_tokenizer(folder, family).get_vocab()
+    return {
+        # Gemma's has no room to spare
+        "vocab_size": len(vocabulary) if family == "gemma3" else -(-len(vocabulary) // 64) * 64,
+        "bos_token_id": vocabulary.get(TOKENIZERS[family][2] or "", 0),
+        "eos_token_id": vocabulary[TOKENIZERS[family][3]],
+        "pad_token_id": 0,
+    }
+
+
+def _given(tokenizer: Path, folder: Path) -> dict[str, int]:
+    """The same of a family's own tokenizer files, which are copied."""
+    from transformers import AutoTokenizer
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in tokenizer.glob("tokenizer*"):
+        shutil.copyfile(file, folder / file.name)
+    own = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    size = max(own.get_vocab().values()) + 1
+    return {
+        "vocab_size": size,
+        "bos_token_id": own.bos_token_id or 0,
+        "eos_token_id": own.eos_token_id,
+        "pad_token_id": own.pad_token_id or 0,
+    }
+
+
 def sizes_of(model_type: str, vocabulary: int) -> dict[str, Any]:
     """The sizes of a tiny model of this type."""
     own = FAMILIES.get(model_type, {})
@@ -232,7 +257,7 @@ def sizes_of(model_type: str, vocabulary: int) -> dict[str, Any]:
     return sizes
 
 
-def _wrapper(model_type: str, wrapped: str, own: dict[str, Any]) -> Any:
+def _wrapper(model_type: str, wrapped: str, own: dict[str, int]) -> Any:
     from transformers import AutoConfig
 
     text = sizes_of(wrapped, own["vocab_size"])
