@@ -27,6 +27,7 @@ NOT_RUN = {
 """Beginnings of commands, without the variables before them: nothing of these is started."""
 
 ONLY_ASKED = {
+    "bench.corrections": "trains three times",
     "bench.export": "measures for minutes",
     "bench.file_types": "measures for minutes",
     "bench.gpu": "measures for minutes",

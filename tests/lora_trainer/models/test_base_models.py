@@ -61,7 +61,7 @@ def to_gguf(folder: Path, out: Path) -> Path:
     found = chat_format_of(base, tokenizer)
     export_gguf(
         folder, "folder", None, out, file_type="f32", chat_template=None,
-        add_bos=found.tokenizer_adds_bos, eos_token=found.end_of_turn,
+        add_bos=found.tokenizer_adds_bos, eos_token=found.end_of_turn, other_ends=found.other_ends,
     )  # fmt: skip
     return out
 
