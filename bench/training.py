@@ -1,7 +1,7 @@
 """Seconds, memory and losses of training steps: ours by trees and padded, a plain Trainer, and TRL where it is there.
 
-    python -m bench.training [--data DIR] [--model smollm2|0.5b|FOLDER|FILE.gguf] [--tokenizer FOLDER]
-                             [--batch 8] [--steps 4] [--rounds 3] [--only NAME ...]
+    python -m bench.training [--data DIR] [--turns 6] [--model smollm2|0.5b|lfm2|FOLDER|FILE.gguf]
+                             [--tokenizer FOLDER] [--batch 8] [--steps 4] [--rounds 3] [--only NAME ...]
 
 Contenders: `tree` and `padded` are ours; `trainer` is transformers' Trainer with micro-batches of 2,
 `trainer_whole` with the whole step at once; `trl` is SFTTrainer as it comes (its loss goes by chunks), `trl_free`
@@ -9,8 +9,10 @@ without padding, the whole step at once, which is what packing computes too. All
 order, the same float32 adapter (rank 8, all linear layers), rates and batch, each in a process of its own, in turn,
 several rounds. Seconds are those of the steps alone, without the first one (which loads and warms up), the median
 of the rounds; memory is the peak of the process. `0.5b` has the shape of Qwen2.5-0.5B with random weights, and the
-tokenizer of `--tokenizer` (SmolLM2's, which needs twice the tokens for Chinese, where none is given). Prints one
-JSON line for each contender, then the ratios.
+tokenizer of `--tokenizer` (SmolLM2's, which needs twice the tokens for Chinese, where none is given); `lfm2` is a
+hybrid of convolutions and attention with some 60 million random weights, whose layers can't share but the turns of a
+dialogue. With `--turns` the data are 64 dialogues of so many turns, made of those that there are. Prints one JSON line
+for each contender, then the ratios.
 """
 
 from __future__ import annotations
@@ -37,6 +39,7 @@ def main() -> int:
     """Measure, or (with --contender) be measured."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="data", help="folder with train.jsonl")
+    parser.add_argument("--turns", type=int, default=0, help="of each of 64 dialogues made of the data's")
     parser.add_argument("--model", default="smollm2")
     parser.add_argument("--tokenizer", help="folder with tokenizer.json and tokenizer_config.json for `0.5b`")
     parser.add_argument("--batch", type=int, default=8, help="dialogues in one optimizer step")
@@ -49,14 +52,15 @@ def main() -> int:
         if options.contender:
             sys.stdout.write(json.dumps(measure(options, Path(folder))) + "\n")
             return 0
-        if options.model == "0.5b":
-            options.model = str(_half_billion(Path(folder) / "base", options.tokenizer))
+        if options.model in ("0.5b", "lfm2"):
+            options.model = str(_random(options.model, Path(folder) / "base", options.tokenizer))
         return _compare(options)
 
 
 def _compare(options: argparse.Namespace) -> int:
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in options.only}
     flags = ["--data", options.data, "--model", options.model, "--batch", options.batch, "--steps", options.steps]
+    flags += ["--turns", options.turns]
     for _ in range(options.rounds):
         for name in options.only:
             command = [sys.executable, "-m", "bench.training", *map(str, flags), "--contender", name]
@@ -89,8 +93,10 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
     base = resolve_base_model(source_of(options.model))
     tokenizer = load_tokenizer(base)
-    dialogues = load_dataset(Path(options.data)).train
-    rows, _ = encode(dialogues, chat_format_of(base, tokenizer), tokenizer, 1024)
+    dialogues: Any = load_dataset(Path(options.data)).train
+    if options.turns:
+        dialogues = _talks(dialogues, options.turns)
+    rows, _ = encode(dialogues, chat_format_of(base, tokenizer), tokenizer, 4096)
     per_epoch = -(-len(rows) // options.batch)
     plan = TrainPlan(epochs=options.steps / per_epoch, batch_size=options.batch)
     torch.manual_seed(0)
@@ -105,6 +111,19 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "batch": options.batch,
         "threads": torch.get_num_threads(),
     }
+
+
+def _talks(dialogues: Any, turns: int) -> list[Any]:
+    """64 dialogues: the first question and answer of so many rows, one after the other, behind one system prompt."""
+    from dataclasses import replace
+
+    found = []
+    for number in range(64):
+        parts = [dialogues[(number * turns + i) % len(dialogues)] for i in range(turns)]
+        said = [message for part in parts for message in part.messages if message["role"] != "system"][: 2 * turns]
+        system = [message for message in parts[0].messages if message["role"] == "system"]
+        found.append(replace(parts[0], messages=(*system, *said), unlearnt=()))
+    return found
 
 
 def _ours(name: str, base: Any, tokenizer: Any, rows: Any, plan: Any, folder: Path) -> tuple[list[float], list[float]]:
@@ -141,12 +160,13 @@ def _examples(rows: Any, plan: Any) -> list[dict[str, list[int]]]:
     ]
 
 
-def _arguments(kind: Any, name: str, plan: Any, folder: Path, **more: Any) -> Any:
+def _arguments(kind: Any, name: str, rows: Any, plan: Any, folder: Path, **more: Any) -> Any:
     whole = name in ("trainer_whole", "trl_free")
+    sequences = plan.batch_size * (rows.counts()[0] // len(rows))
     return kind(
         output_dir=str(folder),
-        per_device_train_batch_size=plan.batch_size if whole else MICRO_BATCH,
-        gradient_accumulation_steps=1 if whole else plan.batch_size // MICRO_BATCH,
+        per_device_train_batch_size=sequences if whole else MICRO_BATCH,
+        gradient_accumulation_steps=1 if whole else sequences // MICRO_BATCH,
         learning_rate=plan.learning_rate,
         num_train_epochs=1,
         weight_decay=0.0,
@@ -214,7 +234,7 @@ def _plain_trainer(
     clock, seconds = _clock()
     trainer = Trainer(
         model,
-        _arguments(TrainingArguments, name, plan, folder),
+        _arguments(TrainingArguments, name, rows, plan, folder),
         data_collator=DataCollatorForSeq2Seq(tokenizer),
         train_dataset=examples,
         callbacks=[clock],
@@ -237,7 +257,7 @@ def _trl(name: str, base: Any, tokenizer: Any, rows: Any, plan: Any, folder: Pat
     }
     trainer = SFTTrainer(
         model,
-        _arguments(SFTConfig, name, plan, folder, bf16=False, gradient_checkpointing=False, **more),
+        _arguments(SFTConfig, name, rows, plan, folder, bf16=False, gradient_checkpointing=False, **more),
         train_dataset=datasets.Dataset.from_list(examples),
         processing_class=tokenizer,
         callbacks=[clock],
@@ -245,10 +265,10 @@ def _trl(name: str, base: Any, tokenizer: Any, rows: Any, plan: Any, folder: Pat
     return seconds, _go(trainer, rows, plan)
 
 
-def _half_billion(folder: Path, tokenizer_folder: str | None) -> Path:
-    """Qwen2.5-0.5B's shape with random weights."""
+def _random(shape: str, folder: Path, tokenizer_folder: str | None) -> Path:
+    """A model of random weights: Qwen2.5-0.5B's shape, or a small LFM2's."""
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen2Config
+    from transformers import AutoModelForCausalLM, AutoTokenizer, Lfm2Config, Qwen2Config
 
     from lora_trainer.models.load import load_tokenizer
     from lora_trainer.models.source import resolve_base_model
@@ -259,17 +279,17 @@ def _half_billion(folder: Path, tokenizer_folder: str | None) -> Path:
     else:
         tokenizer = load_tokenizer(resolve_base_model(str(embedded_base_model())))
     torch.manual_seed(0)
-    config = Qwen2Config(
-        vocab_size=151936,
-        hidden_size=896,
-        intermediate_size=4864,
-        num_hidden_layers=24,
-        num_attention_heads=14,
-        num_key_value_heads=2,
-        tie_word_embeddings=True,
-        rope_theta=1e6,
-        eos_token_id=tokenizer.eos_token_id,
-    )
+    qwen = {
+        "vocab_size": 151936, "hidden_size": 896, "intermediate_size": 4864, "num_hidden_layers": 24,
+        "num_attention_heads": 14, "num_key_value_heads": 2, "rope_theta": 1e6,
+    }  # fmt: skip
+    lfm2 = {
+        "vocab_size": len(tokenizer), "hidden_size": 512, "intermediate_size": 1536, "num_hidden_layers": 12,
+        "num_attention_heads": 8, "num_key_value_heads": 2, "block_auto_adjust_ff_dim": False,
+        "layer_types": ["conv", "conv", "full_attention"] * 4,
+    }  # fmt: skip
+    own = {"tie_word_embeddings": True, "eos_token_id": tokenizer.eos_token_id}
+    config: Any = Qwen2Config(**qwen, **own) if shape == "0.5b" else Lfm2Config(**lfm2, **own)
     AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
