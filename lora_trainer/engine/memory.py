@@ -107,10 +107,19 @@ def shape_of(base: BaseModel) -> ModelShape:
 
     config = load_config(base)
     # by transformers' own names, whatever the family calls them
-    shape = shape_of_config({name: getattr(config, name, None) for name in SIZES}, base.parameters)
+    shape = shape_of_config({name: _size_in(config, name) for name in SIZES}, base.parameters)
     if shape is None:
         raise BaseModelError("error.base_model.broken_config", path=str(base.path), reason="no hidden size or layers")
     return shape
+
+
+def _size_in(config: Any, name: str) -> Any:
+    """A size of a configuration; where layers have sizes of their own, the largest."""
+    try:
+        return getattr(config, name, None)
+    except RuntimeError:  # transformers gives none for the whole model then
+        sizes = [getattr(layer, name, None) for layer in config.per_layer_config]
+        return max((size for size in sizes if isinstance(size, int)), default=None)
 
 
 @lru_cache(maxsize=4)

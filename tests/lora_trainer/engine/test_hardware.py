@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from lora_trainer.engine.hardware import Hardware, detect
-from lora_trainer.engine.memory import MemoryUse, fit_memory, training_memory_needed
+from lora_trainer.engine.memory import MemoryUse, fit_memory, shape_of, training_memory_needed
 from lora_trainer.engine.sharding import check_version
 from lora_trainer.errors import UsageError
 from lora_trainer.models.source import BaseModel, resolve_base_model
 from lora_trainer.plan import TrainPlan
+from tests.support.architectures import make
 from tests.support.tiny import make_tiny
 
 GPU = Hardware("cuda", "bfloat16", "test", 8 << 30, 8 << 30)
@@ -105,3 +106,10 @@ def test_only_version_2_of_fsdp_is_taken(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("FSDP_VERSION", "2")
     check_version()
     assert detect().shards == 2
+
+
+def test_of_layers_with_sizes_of_their_own_the_largest_counts(tmp_path: Path) -> None:
+    make("gemma4_text", tmp_path)
+    shape = shape_of(resolve_base_model(str(tmp_path)))
+    # five layers have heads of 16, the sixth of 32
+    assert (shape.head_dim, shape.layers, shape.heads) == (32, 6, 4)
