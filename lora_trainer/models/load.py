@@ -17,7 +17,7 @@ from lora_trainer.models.folder import foreign_code, weight_names
 from lora_trainer.models.gguf_reader import quicken_reader
 from lora_trainer.models.quantization import keep_gradients, quantization
 from lora_trainer.models.source import BaseModel
-from lora_trainer.models.text_tower import is_wrapper, renamed, text_config
+from lora_trainer.models.text_tower import is_wrapper, renamed, sees_or_hears, text_config
 
 
 def load_config(base: BaseModel) -> Any:
@@ -39,7 +39,7 @@ def _config(base: BaseModel) -> Any:
     except Exception as error:  # every family checks its own values in its own way
         raise _broken_config(base, error) from error
     if base.kind == "folder":
-        if takes_more_than_text(base):
+        if is_wrapper(_values(base)):
             config = text_config(config, weight_names(base.path))
         # a name of a kernel there would have code fetched from the hub
         config._attn_implementation = config._experts_implementation = None
@@ -64,9 +64,15 @@ def _config(base: BaseModel) -> Any:
 
 def takes_more_than_text(base: BaseModel) -> bool:
     """Whether a base model takes images or sound as well, of which nothing is trained or published."""
+    return sees_or_hears(_values(base))
+
+
+def _values(base: BaseModel) -> dict[str, Any]:
+    """A folder's config.json as it stands there; nothing of a GGUF."""
     if base.kind != "folder":
-        return False
-    return is_wrapper(json.loads((base.path / "config.json").read_text(encoding="utf-8")))
+        return {}
+    values: dict[str, Any] = json.loads((base.path / "config.json").read_text(encoding="utf-8"))
+    return values
 
 
 def _where(base: BaseModel) -> tuple[Path, dict[str, Any]]:
@@ -162,7 +168,7 @@ def load_model(base: BaseModel, device: str, dtype: str, *, four_bits: bool = Fa
     options["adapter_kwargs"] = {"subfolder": "none"}
     # told below, by name: left to itself it would only warn, and put random numbers where weights are missing
     options |= {"ignore_mismatched_sizes": True, "output_loading_info": True}
-    if takes_more_than_text(base):
+    if is_wrapper(_values(base)):
         options["key_mapping"] = renamed(weight_names(base.path))
     if base.kind == "gguf":
         options["quantization_config"] = GgufConfig(dequantize=True)

@@ -26,6 +26,11 @@ _OF_OTHERS = re.compile(r"(^|\.)(vision|visual|audio)")
 
 
 def is_wrapper(config: Mapping[str, Any]) -> bool:
+    """Whether a config.json is of a model that has a text model within, whatever else it has."""
+    return isinstance(config.get("text_config"), dict) or sees_or_hears(config)
+
+
+def sees_or_hears(config: Mapping[str, Any]) -> bool:
     """Whether a config.json is of a model that takes more than text; what is null there isn't."""
     return any(config.get(name) for name in _OTHERS)
 
