@@ -70,4 +70,5 @@ def test_how_its_weights_names_begin(names: list[str], inner: str, outer: str | 
 def test_a_part_for_images_that_is_null_is_none(tmp_path: Path) -> None:
     config = json.loads((make_tiny(tmp_path) / "config.json").read_text(encoding="utf-8"))
     (tmp_path / "config.json").write_text(json.dumps(config | {"vision_config": None}), encoding="utf-8")
-    assert resolve_base_model(str(tmp_path)).architecture == "Qwen2ForCausalLM"
+    base = resolve_base_model(str(tmp_path))
+    assert base.architecture == "Qwen2ForCausalLM" and not takes_more_than_text(base)
