@@ -100,6 +100,7 @@ def test_the_loss_is_that_of_transformers(models: dict[str, Any], family: str) -
     assert ours == pytest.approx(theirs, rel=1e-5)
 
 
+@settings(deadline=None)
 @given(sequences, st.integers(1, 5))
 def test_processes_share_a_step_without_rest(step: list[EncodedSequence], processes: int) -> None:
     parts = [shard_for_rank(step, rank, processes) for rank in range(processes)]

@@ -92,6 +92,7 @@ def test_loss_and_gradients_are_those_of_each_sequence_alone(
         assert (gradient - alone_gradient).norm() <= 1e-3 * alone_gradient.norm()
 
 
+@settings(deadline=None)
 @given(a_step())
 def test_every_continuation_is_learnt_as_often_as_it_is_there(step: list[EncodedSequence]) -> None:
     rows = chains(step)
