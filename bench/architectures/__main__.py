@@ -135,7 +135,7 @@ def _go(row: dict[str, Any], folder: Path) -> None:
     rows, _ = encode(DIALOGUES, chat_format, tokenizer, plan.max_length)
     model = adapter_after_steps(base, rows, plan, "cpu", "float32")
     row["trains"] = True
-    sequences = [sequence for dialogue in rows[: len(rows)] for sequence in dialogue.sequences]
+    sequences = [sequence for dialogue in rows[:] for sequence in dialogue.sequences]
     off = off_by(model, fork(sequences), 0, "cpu") if supports_tree(model.config) else None
     row["tree"] = off is not None and off <= tolerance(model)
     model.save_pretrained(folder / "adapter", save_embedding_layers=False)
@@ -198,7 +198,7 @@ def _line(row: dict[str, Any]) -> str:
     marks = ["✓" if row.get(name) else "—" for name in ("trains", "tree", "exports", "loads")]
     proven = "—" if kl is None else f"{'✓' if kl <= CLOSE else '✗'} {abs(kl):.1g}"
     layers = ", ".join(f"`{kind}`" for kind in row.get("layers", ()))
-    why = row.get("why") or ("" if not row.get("crashed") else row["crashed"])
+    why = row.get("why") or row.get("crashed", "")
     own = "自己的 / own" if row.get("own_tokenizer") else ""
     return "| " + " | ".join([f"`{row['type']}`", *marks, proven, own, layers, why.replace("|", "\\|")[:220]]) + " |"
 

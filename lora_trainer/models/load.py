@@ -109,9 +109,11 @@ def empty_model(base: BaseModel) -> Any:
         raise _broken_config(base, error) from error
 
 
-def check_weights(base: BaseModel) -> None:
-    """Raise BaseModelError where the configuration describes a model of more weights than its files hold."""
-    needed = sum(weight.numel() for weight in empty_model(base).parameters())
+def check_weights(base: BaseModel, model: Any = None) -> None:
+    """Raise BaseModelError where the configuration describes a model (`model`, where it is made) of more weights than
+    its files hold.
+    """
+    needed = sum(weight.numel() for weight in (empty_model(base) if model is None else model).parameters())
     if needed > base.parameters:
         values = {"path": str(base.path), "needed": needed, "found": base.parameters}
         raise BaseModelError("error.base_model.too_few_weights", **values)

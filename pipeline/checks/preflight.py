@@ -98,7 +98,7 @@ def _check_base(job: Job, base: BaseModel, listener: Listener) -> None:
     """Whether the base model can be trained, converted and stored."""
     from lora_trainer.models.adapter import layers_of
     from lora_trainer.models.folder import foreign_code
-    from lora_trainer.models.load import check_weights, takes_more_than_text
+    from lora_trainer.models.load import check_weights, empty_model, takes_more_than_text
     from ollama_export.gguf.export import supported_architecture
     from ollama_export.gguf.from_gguf import ARCHITECTURES
 
@@ -112,8 +112,9 @@ def _check_base(job: Job, base: BaseModel, listener: Listener) -> None:
             if base.kind == "gguf":
                 raise BaseModelError("error.base.not_mergeable", known=", ".join(ARCHITECTURES), **values)
             raise BaseModelError("error.base.not_convertible", **values)
-        check_weights(base)
-        layers = layers_of(base, job.plan)
+        empty = empty_model(base)
+        check_weights(base, empty)
+        layers = layers_of(base, job.plan, empty)
         facts |= {"layers": len(layers.names), "kinds": ", ".join(layers.kinds)}
         check_quantizer(job.serving.quantize)
     if layers.experts:

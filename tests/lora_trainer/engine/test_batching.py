@@ -18,6 +18,7 @@ from lora_trainer.engine.schedule import evaluation_steps, step_dialogues
 from lora_trainer.models.source import resolve_base_model
 from lora_trainer.plan import TrainPlan
 from lora_trainer.train import trainable_model
+from tests.support.gradients import gradients
 from tests.support.tiny import make_tiny
 
 token = st.integers(10, 500)
@@ -42,18 +43,6 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
                     parameter.normal_(0, 0.05)
         found[family] = model
     return found
-
-
-def gradients(model: Any, batches: list[Any]) -> tuple[float, Any]:
-    import torch
-
-    model.zero_grad()
-    loss = 0.0
-    for batch in batches:
-        nll = negative_log_likelihood(model, batch)
-        nll.backward()
-        loss += nll.item()
-    return loss, torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
 
 
 @settings(max_examples=200, deadline=None)

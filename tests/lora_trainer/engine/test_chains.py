@@ -18,6 +18,7 @@ from lora_trainer.models.source import resolve_base_model
 from lora_trainer.plan import TrainPlan
 from lora_trainer.train import trainable_model
 from tests.support.architectures import make
+from tests.support.gradients import gradients
 
 ATTENTION = ("qwen2", "llama", "gemma3_text", "olmo", "qwen2_moe", "laguna")
 STATEFUL = ("lfm2", "falcon_h1", "qwen3_5_text", "mamba2", "bloom")
@@ -59,16 +60,6 @@ def learner(architecture: str, folder: Any) -> Any:
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return {name: learner(name, tmp_path_factory.mktemp(name)) for name in (*ATTENTION, *STATEFUL)}
-
-
-def gradients(model: Any, batches: list[Any], loss_of: Any = negative_log_likelihood) -> tuple[float, Any]:
-    model.zero_grad()
-    loss = 0.0
-    for batch in batches:
-        nll = loss_of(model, batch)
-        nll.backward()
-        loss += nll.item()
-    return loss, torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
 
 
 @pytest.mark.parametrize("architecture", [*ATTENTION, *STATEFUL])
